@@ -1,0 +1,1 @@
+//! Plan to engine to measure to report to store: converge, resume, order.

@@ -1,0 +1,1 @@
+//! Arguments, environment, terminal, exit codes.

@@ -1,0 +1,1 @@
+//! Codes, spans and rendering of what is wrong with an input. Knows no domain.

@@ -1,0 +1,1 @@
+//! The load generator: pacing, phases, stamps, shutdown. Neither prints nor uploads.

@@ -1,0 +1,20 @@
+//! `bench`: LLM-inference benchmarks as code.
+
+pub mod apply;
+pub mod assets;
+pub mod cli;
+pub mod diagnostic;
+pub mod engine;
+pub mod measure;
+pub mod observe;
+pub mod plan;
+pub mod protocol;
+pub mod report;
+pub mod scenario;
+pub mod seed;
+pub mod simulator;
+pub mod store;
+pub mod tokens;
+pub mod transport;
+pub mod units;
+pub mod workload;

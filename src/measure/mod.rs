@@ -1,0 +1,3 @@
+//! Timelines to metrics, histograms, SLO verdicts and validity. No IO.
+
+pub mod timeline;

@@ -1,0 +1,250 @@
+//! What the engine hands over for each request: its stamps, its events and the one way it ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Nanos;
+
+/// Who a request is, whatever worker sent it and whenever it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "loop")]
+pub enum RequestId {
+    /// Open loop: position in the global schedule, warm-up included.
+    Open {
+        /// Arrival index.
+        index: u64,
+    },
+    /// Closed loop: the user's n-th request.
+    Closed {
+        /// User, from 0.
+        user: u32,
+        /// Turn of that user, from 0.
+        turn: u32,
+    },
+}
+
+/// Part of a point that the intended time of a request falls into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before the window.
+    Warmup,
+    /// Inside the window: the requests that outcomes and distributions are about.
+    Measure,
+    /// After the window, while measured requests finish.
+    Drain,
+}
+
+/// The one way a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Finish reason, `[DONE]` or the protocol's own end, complete HTTP framing, and content.
+    Completed,
+    /// The answer broke off: cut connection or no proper end.
+    Truncated,
+    /// The server said that it failed: status 4xx/5xx, or an error object inside a 200 answer.
+    ServerError,
+    /// Status 429 or an in-band overload error.
+    RateLimited,
+    /// No end before the request timeout.
+    TimedOut,
+    /// No connection.
+    ConnectFailed,
+    /// Bytes that the protocol does not allow.
+    ProtocolError,
+    /// A proper end without any content.
+    Empty,
+    /// The answer is not what was asked for.
+    Mismatch,
+    /// Ended by `bench`: drain limit or a signal.
+    Cancelled,
+    /// Due, but never sent.
+    NotSent,
+}
+
+impl Outcome {
+    /// All outcomes, in the order reports print them.
+    pub const ALL: [Self; 11] = [
+        Self::Completed,
+        Self::Truncated,
+        Self::ServerError,
+        Self::RateLimited,
+        Self::TimedOut,
+        Self::ConnectFailed,
+        Self::ProtocolError,
+        Self::Empty,
+        Self::Mismatch,
+        Self::Cancelled,
+        Self::NotSent,
+    ];
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Truncated => "truncated",
+            Self::ServerError => "server_error",
+            Self::RateLimited => "rate_limited",
+            Self::TimedOut => "timed_out",
+            Self::ConnectFailed => "connect_failed",
+            Self::ProtocolError => "protocol_error",
+            Self::Empty => "empty",
+            Self::Mismatch => "mismatch",
+            Self::Cancelled => "cancelled",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+/// Why a request did not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Stable word: `http_500`, `in_band_error`, `cut_mid_stream`, `no_end`, `drain_limit`, …
+    pub code: String,
+    /// First line of what the server or the system said, at most 300 characters, without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What a content event carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentKind {
+    /// Text of the answer.
+    Text,
+    /// Reasoning text.
+    Reasoning,
+    /// Tool-call arguments.
+    ToolCall,
+}
+
+/// A piece of the answer: non-empty text, reasoning or tool-call arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentEvent {
+    /// When the read that brought its last byte returned.
+    pub at: Nanos,
+    /// What it carries.
+    pub kind: ContentKind,
+    /// Tokens as the server said them (continuous usage, token ids, logprobs); tokens of empty
+    /// events before it are included.
+    pub tokens: Option<u32>,
+    /// Its text, for a tokenizer after the request ended.
+    pub text: Box<str>,
+    /// The read that brought it also brought an earlier event's bytes, so its stamp is that of a
+    /// coalesced read.
+    pub coalesced: bool,
+}
+
+/// Tokens as the server counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub input_tokens: Option<u64>,
+    /// Tokens of the answer.
+    pub output_tokens: Option<u64>,
+    /// Prompt tokens served from a prefix cache.
+    pub cached_tokens: Option<u64>,
+}
+
+/// What a decoder made of an answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, unless completed.
+    pub reason: Option<Reason>,
+    /// Content events in order of arrival. Without streaming: empty.
+    pub events: Vec<ContentEvent>,
+    /// Text of an answer that was not streamed, for a tokenizer when the server sends no usage.
+    pub body_text: Option<Box<str>>,
+    /// Deltas without content (role, empty string, null), which give no stamp.
+    pub empty_events: u32,
+    /// The server's counts.
+    pub usage: Option<Usage>,
+    /// `stop`, `length`, …
+    pub finish_reason: Option<String>,
+    /// The model the server says answered.
+    pub model: Option<String>,
+    /// Seconds of a `Retry-After` header.
+    pub retry_after_s: Option<u64>,
+}
+
+/// Whether a connection was opened for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionUse {
+    /// The transport cannot tell, or none was reached.
+    #[default]
+    Unknown,
+    /// Opened for this request.
+    Opened,
+    /// Kept alive from an earlier one.
+    Reused,
+}
+
+/// Stamps of a request in nanoseconds since the start of the point. What could not be stamped is
+/// absent, never guessed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// When the request was due.
+    pub intended: Nanos,
+    /// When a worker took it up.
+    pub dispatched: Option<Nanos>,
+    /// When `max_in_flight` admitted it.
+    pub slot: Option<Nanos>,
+    /// When a connection was begun for it.
+    pub connect_start: Option<Nanos>,
+    /// When that connection stood.
+    pub connected: Option<Nanos>,
+    /// When its TLS handshake ended.
+    pub tls: Option<Nanos>,
+    /// When the socket accepted the first byte.
+    pub sent: Option<Nanos>,
+    /// When the response head arrived.
+    pub headers: Option<Nanos>,
+    /// When the last byte arrived, or the request was given up.
+    pub end: Option<Nanos>,
+}
+
+/// Everything the engine knows about one request: one message through the bounded channel.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// Who it is.
+    pub id: RequestId,
+    /// Index of its traffic class.
+    pub class: u16,
+    /// Phase of its intended time.
+    pub phase: Phase,
+    /// Its stamps.
+    pub stamps: Stamps,
+    /// What the decoder made of the answer; for a request without one, an `Answer` that has only
+    /// outcome and reason.
+    pub answer: Answer,
+    /// Whether the answer was asked as a stream.
+    pub streamed: bool,
+    /// Prompt tokens asked of the workload.
+    pub input_tokens_asked: u32,
+    /// Prompt tokens the tokenizer counted in the text that was sent.
+    pub input_tokens_counted: Option<u32>,
+    /// Output tokens asked of the server (`max_tokens`).
+    pub output_tokens_asked: u32,
+    /// Connection opened or reused.
+    pub connection: ConnectionUse,
+}
+
+impl Answer {
+    /// An answer that never came: only outcome and reason.
+    pub fn none(outcome: Outcome, code: &str, detail: Option<String>) -> Self {
+        Self {
+            outcome,
+            reason: Some(Reason { code: code.to_owned(), detail }),
+            events: Vec::new(),
+            body_text: None,
+            empty_events: 0,
+            usage: None,
+            finish_reason: None,
+            model: None,
+            retry_after_s: None,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Host and server facts around a run. Never touches the request path.

@@ -1,0 +1,1 @@
+//! Axes, digests, estimates and differences: from a checked scenario to ordered points. Runs nothing.

@@ -1,0 +1,94 @@
+//! How to speak to a server, without a socket: request in, bytes out; stamped bytes in, answer out.
+//!
+//! One file a protocol. Nothing here names a connection or a client, so the same code is tested on
+//! captured streams at every split point and driven by any transport.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use crate::measure::timeline::Answer;
+use crate::units::Nanos;
+
+/// A prompt as the workload made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// One text; the chat protocol sends it as a single user message.
+    Text(Box<str>),
+    /// A conversation.
+    Messages(Vec<Message>),
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: &'static str,
+    /// Its text.
+    pub content: Box<str>,
+}
+
+/// What a request body is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Resolved model name, never `auto`.
+    pub model: &'a str,
+    /// The prompt.
+    pub prompt: &'a Prompt,
+    /// `max_tokens`.
+    pub max_tokens: u32,
+}
+
+/// What the transport saw at the end of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// The HTTP framing is complete.
+    Complete,
+    /// The connection ended or broke before that.
+    Cut(String),
+    /// HTTP itself was malformed.
+    Malformed(String),
+    /// The request timeout struck.
+    TimedOut,
+    /// `bench` gave the request up; the word says why (`drain_limit`, `interrupted`).
+    Cancelled(&'static str),
+}
+
+/// A protocol, configured for one backend.
+pub trait Protocol: Debug + Send + Sync {
+    /// Value of `protocol` in a scenario.
+    fn name(&self) -> &'static str;
+    /// Path below the API root of the backend, such as `/chat/completions`.
+    fn path(&self) -> &'static str;
+    /// Whether answers are streamed.
+    fn streams(&self) -> bool;
+    /// The request body. The same arguments always give the same bytes.
+    fn body(&self, ask: &Ask<'_>) -> Bytes;
+    /// A decoder for one answer.
+    fn decoder(&self) -> Box<dyn Decoder>;
+}
+
+/// Turns the bytes of one answer into events and an outcome.
+pub trait Decoder: Debug + Send {
+    /// The response head. Called once, before any data.
+    fn head(&mut self, status: StatusCode, headers: &HeaderMap);
+    /// Body bytes (transfer coding removed) that one read returned at `at`.
+    fn data(&mut self, bytes: &[u8], at: Nanos);
+    /// The end of the answer.
+    fn finish(&mut self, end: BodyEnd) -> Answer;
+}
+
+/// Settings that every OpenAI-style body shares.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BodyOptions {
+    /// Stream the answer.
+    pub stream: bool,
+    /// Ask for usage at the end of a stream.
+    pub usage: bool,
+    /// Ask the server to go on to `max_tokens`.
+    pub ignore_eos: bool,
+    /// Further keys; they replace the protocol's own of the same name.
+    pub extra: std::collections::BTreeMap<String, Value>,
+}

@@ -1,0 +1,1 @@
+//! Versioned report types, renderers and comparison. Measures nothing.

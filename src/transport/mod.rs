@@ -1,0 +1,1 @@
+//! Joins a protocol to a connection. Replaceable; knows no protocol.

@@ -1,0 +1,14 @@
+//! One integration-test binary: it links once. One file a subject.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod apply;
+mod captures;
+mod cli;
+mod diagnostics;
+mod docs;
+mod k8s;
+mod plan;
+mod report;
+mod simulator;
+mod store;
+mod workload;
