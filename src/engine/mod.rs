@@ -1,1 +1,205 @@
 //! The load generator: pacing, phases, stamps, shutdown. Neither prints nor uploads.
+//!
+//! Each worker is one thread with its own runtime, connections and kernel timer. A preparer thread
+//! beside it makes request bodies ahead of time, so that a due request is only a write. One message
+//! per request leaves a worker through a bounded channel.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use url::Url;
+
+use crate::measure::timeline::{Phase, RequestId};
+use crate::protocol::Protocol;
+use crate::transport::{ClockSource, Transport};
+use crate::units::Nanos;
+use crate::workload::load::{MaxInFlight, WhenFull};
+use crate::workload::{Arrival, Content};
+
+pub mod clock;
+mod closed;
+mod gate;
+mod open;
+pub mod pacer;
+mod prepare;
+mod request;
+mod run;
+pub mod stop;
+mod window;
+
+pub use run::{Finished, Running, start};
+pub use stop::{Stop, StopLevel};
+
+/// What fills the requests of a point: pure functions of identity.
+pub trait Source: Debug + Send + Sync {
+    /// Prompt and lengths of a request.
+    fn content(&self, phase: Phase, id: RequestId, class: u16) -> Content;
+    /// Class of a closed-loop turn.
+    fn class_of_turn(&self, user: u32, turn: u32) -> u16;
+}
+
+/// An endless or finite open-loop schedule in order of time.
+pub type Schedule = Box<dyn Iterator<Item = Arrival> + Send>;
+
+/// Makes the same schedule again for each worker.
+pub type ScheduleFactory = Arc<dyn Fn() -> Schedule + Send + Sync>;
+
+/// When requests are due.
+#[derive(Clone)]
+pub enum LoopPlan {
+    /// Absolute times that no answer can move.
+    Open {
+        /// The global process; workers take every W-th arrival of it.
+        schedule: ScheduleFactory,
+        /// End of warm-up.
+        warmup_end: Nanos,
+        /// End of the window, exclusive.
+        measure_end: Nanos,
+        /// Arrivals inside the window.
+        measured: u64,
+    },
+    /// Users who wait for their answers.
+    Closed(ClosedPlan),
+}
+
+/// A closed loop.
+#[derive(Clone, Debug)]
+pub struct ClosedPlan {
+    /// Users.
+    pub users: u32,
+    /// First intended time of each user is `ramp * user / users`.
+    pub ramp: Nanos,
+    /// Pause between an answer and the next request.
+    pub think: Nanos,
+    /// End of warm-up.
+    pub warmup_end: Nanos,
+    /// When the window ends.
+    pub until: WindowRule,
+}
+
+/// When a closed-loop window ends: at the first moment that satisfies the upper bounds, not before
+/// the lower ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowRule {
+    /// After a time; earlier with `max_requests`, later with `min_requests`.
+    Duration {
+        /// Length of the window.
+        length: Nanos,
+        /// The window ends once it holds this many.
+        max_requests: Option<u64>,
+        /// The window goes on until it holds this many.
+        min_requests: Option<u64>,
+    },
+    /// After a number of requests; later with `min_length`, earlier with `max_length`.
+    Requests {
+        /// Requests of the window.
+        count: u64,
+        /// The window lasts at least this long.
+        min_length: Option<Nanos>,
+        /// The window lasts at most this long.
+        max_length: Option<Nanos>,
+    },
+}
+
+/// Where a class sends its requests.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Full address of the endpoint.
+    pub url: Url,
+    /// Headers, secrets resolved and marked sensitive.
+    pub headers: HeaderMap,
+    /// How it speaks.
+    pub protocol: Arc<dyn Protocol>,
+    /// Resolved model name.
+    pub model: String,
+    /// Time from first byte sent to last byte received.
+    pub timeout: Duration,
+}
+
+/// Makes a transport for a worker, inside that worker's runtime.
+pub type TransportFactory = Arc<dyn Fn() -> Result<Box<dyn Transport>, EngineError> + Send + Sync>;
+
+/// Everything a point needs to run.
+#[derive(Clone)]
+pub struct Job {
+    /// When requests are due.
+    pub plan: LoopPlan,
+    /// What they contain.
+    pub source: Arc<dyn Source>,
+    /// One target per traffic class.
+    pub targets: Arc<[Target]>,
+    /// Bound on requests in flight.
+    pub max_in_flight: Option<MaxInFlight>,
+    /// Longest drain after the window.
+    pub drain_max: Nanos,
+    /// Worker threads; at least 1.
+    pub workers: usize,
+    /// Connections of the workers.
+    pub transport: TransportFactory,
+    /// Time between [`start`] and zero of the clock, so that workers and bodies are ready.
+    pub lead: Duration,
+}
+
+/// Why a point could not run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A worker thread or its runtime, timer or client could not be set up.
+    #[error("cannot set up a worker: {0}")]
+    Setup(String),
+    /// A thread of the engine panicked; the text says which.
+    #[error("internal error in the load engine: {0}")]
+    Panicked(String),
+}
+
+impl Job {
+    fn drops_when_full(&self) -> bool {
+        self.max_in_flight.as_ref().is_some_and(|bound| bound.when_full == WhenFull::Drop)
+    }
+}
+
+/// What the engine knows at the end beside the timelines.
+#[derive(Clone, Debug)]
+pub struct EngineStats {
+    /// End of warm-up = start of the window.
+    pub window_start: Nanos,
+    /// End of the window.
+    pub window_end: Nanos,
+    /// Measured requests that came due.
+    pub planned: u64,
+    /// Whether a signal ended the point before its window did.
+    pub interrupted: bool,
+    /// Where stamps were taken.
+    pub clock_source: ClockSource,
+    /// Kernel thread ids of the workers.
+    pub worker_threads: Vec<i32>,
+    /// Lateness of the worker loops in nanoseconds: how long after it was due a loop turned, sampled
+    /// every 100 ms.
+    pub loop_lag: hdrhistogram::Histogram<u64>,
+    /// Connections, as far as the transport can tell.
+    pub connections: Connections,
+}
+
+/// Connections of a point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Opened.
+    pub opened: u64,
+    /// Requests on a kept-alive one.
+    pub reused: u64,
+    /// Requests sent a second time after a kept-alive connection turned out closed.
+    pub resent: u64,
+    /// Requests without one.
+    pub failed: u64,
+}
+
+impl Connections {
+    /// Adds another worker's counts.
+    pub fn add(&mut self, other: Self) {
+        self.opened += other.opened;
+        self.reused += other.reused;
+        self.resent += other.resent;
+        self.failed += other.failed;
+    }
+}

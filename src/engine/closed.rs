@@ -1,0 +1,139 @@
+//! The closed-loop worker: each of its users asks again after an answer and a pause.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ClosedPlan;
+use super::pacer::Pacer;
+use super::prepare::{ClosedBodies, Prepared};
+use super::request::WorkerContext;
+use crate::measure::timeline::{Phase, RequestId};
+use crate::units::Nanos;
+
+/// Runs users `worker`, `worker + workers`, … until `no_more`, then waits for what is in flight.
+/// Returns the measured requests that came due.
+pub(super) async fn work(
+    context: Arc<WorkerContext>,
+    pacer: Pacer,
+    bodies: ClosedBodies,
+    plan: ClosedPlan,
+    no_more: CancellationToken,
+    share: (usize, usize),
+) -> u64 {
+    let (ended, ends) = mpsc::unbounded_channel();
+    let mut users = Users {
+        context,
+        bodies,
+        plan,
+        due: BinaryHeap::new(),
+        ready: HashMap::new(),
+        late: HashMap::new(),
+        requests: TaskTracker::new(),
+        ended,
+        measured: 0,
+    };
+    users.begin(share);
+    users.run(&pacer, ends, &no_more).await;
+    users.requests.close();
+    users.requests.wait().await;
+    users.measured
+}
+
+struct Users {
+    context: Arc<WorkerContext>,
+    bodies: ClosedBodies,
+    plan: ClosedPlan,
+    /// When each idle user asks next.
+    due: BinaryHeap<Reverse<(Nanos, u32)>>,
+    /// Bodies that wait for their user.
+    ready: HashMap<u32, Prepared>,
+    /// Users who came due before their body was ready: the client's own lag.
+    late: HashMap<u32, (Nanos, Phase)>,
+    requests: TaskTracker,
+    ended: mpsc::UnboundedSender<(u32, Nanos)>,
+    measured: u64,
+}
+
+impl Users {
+    fn begin(&mut self, (worker, workers): (usize, usize)) {
+        let users = u64::from(self.plan.users);
+        for user in (0..self.plan.users).filter(|user| *user as usize % workers == worker) {
+            let offset = u128::from(self.plan.ramp) * u128::from(user) / u128::from(users);
+            self.due.push(Reverse((u64::try_from(offset).unwrap_or(Nanos::MAX), user)));
+            self.bodies.wish(user, 0);
+        }
+    }
+
+    async fn run(
+        &mut self,
+        pacer: &Pacer,
+        mut ends: mpsc::UnboundedReceiver<(u32, Nanos)>,
+        no_more: &CancellationToken,
+    ) {
+        loop {
+            let next = self.due.peek().map(|Reverse((at, _))| *at);
+            tokio::select! {
+                biased;
+                () = no_more.cancelled() => return self.give_up_late().await,
+                Some((user, end)) = ends.recv() => self.due.push(Reverse((end.saturating_add(self.plan.think), user))),
+                Some(prepared) = self.bodies.next() => self.take_body(prepared),
+                () = pacer.sleep_until(next.unwrap_or(Nanos::MAX)), if next.is_some() => self.come_due(),
+            }
+        }
+    }
+
+    fn come_due(&mut self) {
+        let Some(Reverse((at, user))) = self.due.pop() else { return };
+        let phase = self.context.window.come_due(at);
+        self.measured += u64::from(phase == Phase::Measure);
+        match self.ready.remove(&user) {
+            Some(prepared) => self.dispatch(prepared, at, phase),
+            None => {
+                self.late.insert(user, (at, phase));
+            }
+        }
+    }
+
+    fn take_body(&mut self, prepared: Prepared) {
+        let RequestId::Closed { user, .. } = prepared.id else { return };
+        match self.late.remove(&user) {
+            Some((at, phase)) => self.dispatch(prepared, at, phase),
+            None => {
+                self.ready.insert(user, prepared);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, mut prepared: Prepared, at: Nanos, phase: Phase) {
+        let RequestId::Closed { user, turn } = prepared.id else { return };
+        prepared.at = at;
+        prepared.phase = phase;
+        self.bodies.wish(user, turn + 1);
+        let dispatched = self.context.clock.now();
+        let (context, ended) = (Arc::clone(&self.context), self.ended.clone());
+        self.requests.spawn(async move {
+            let timeline = context.perform(prepared, dispatched).await;
+            let end = timeline.stamps.end.unwrap_or_else(|| context.clock.now());
+            // The worker has left its loop when nobody listens: the user has no further turn.
+            let _ = ended.send((user, end));
+            context.deliver(timeline).await;
+        });
+    }
+
+    /// Users who came due but whose body was still being made when the point ended.
+    async fn give_up_late(&mut self) {
+        while !self.late.is_empty() {
+            let Some(mut prepared) = self.bodies.next().await else { return };
+            let RequestId::Closed { user, .. } = prepared.id else { continue };
+            if let Some((at, phase)) = self.late.remove(&user) {
+                (prepared.at, prepared.phase) = (at, phase);
+                self.context.deliver(self.context.never_sent(&prepared, "client_late")).await;
+            }
+        }
+    }
+}

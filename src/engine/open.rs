@@ -1,0 +1,73 @@
+//! The open-loop worker: sends each arrival at its time, whatever became of the earlier ones.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::pacer::Pacer;
+use super::prepare::{OpenBodies, Prepared};
+use super::request::WorkerContext;
+use crate::measure::timeline::Phase;
+
+/// Runs until `no_more`, then waits for what is in flight. Returns the measured requests that came due.
+pub(super) async fn work(
+    context: Arc<WorkerContext>,
+    pacer: Pacer,
+    mut bodies: OpenBodies,
+    no_more: CancellationToken,
+) -> u64 {
+    let requests = TaskTracker::new();
+    let mut due = 0;
+    let mut held = None;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = no_more.cancelled() => break,
+            next = bodies.next() => next,
+        };
+        let Some(prepared) = next else {
+            no_more.cancelled().await;
+            break;
+        };
+        tokio::select! {
+            biased;
+            () = no_more.cancelled() => { held = Some(prepared); break }
+            () = pacer.sleep_until(prepared.at) => {}
+        }
+        due += u64::from(prepared.phase == Phase::Measure);
+        let dispatched = context.clock.now();
+        let context = Arc::clone(&context);
+        requests.spawn(async move {
+            let timeline = context.perform(prepared, dispatched).await;
+            context.deliver(timeline).await;
+        });
+    }
+    due += not_sent(&context, held, bodies).await;
+    requests.close();
+    requests.wait().await;
+    due
+}
+
+/// Requests that had come due when arrivals stopped, but that this worker had not got to: the
+/// client's own fault, and each still ends in one outcome.
+async fn not_sent(context: &WorkerContext, held: Option<Prepared>, mut bodies: OpenBodies) -> u64 {
+    let stopped_at = context.clock.now();
+    let mut late = 0;
+    let mut next = held;
+    loop {
+        let prepared = match next.take() {
+            Some(prepared) => prepared,
+            None => match bodies.next().await {
+                Some(prepared) => prepared,
+                None => return late,
+            },
+        };
+        if prepared.at > stopped_at || prepared.phase == Phase::Drain {
+            return late;
+        }
+        late += u64::from(prepared.phase == Phase::Measure);
+        let timeline = context.never_sent(&prepared, "client_late");
+        context.deliver(timeline).await;
+    }
+}

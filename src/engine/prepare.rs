@@ -1,0 +1,137 @@
+//! Bodies made before they are due, on a thread beside each worker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::window::Window;
+use super::{Job, LoopPlan};
+use crate::measure::timeline::{Phase, RequestId};
+use crate::protocol::Ask;
+use crate::transport::Outgoing;
+use crate::units::Nanos;
+use crate::workload::Content;
+
+/// Prepared requests that may wait for their time, per worker.
+const AHEAD_REQUESTS: usize = 256;
+/// Bytes of prepared bodies that may wait, per worker: long prompts must not fill the memory.
+const AHEAD_BYTES: usize = 16 << 20;
+
+/// A request that only waits for its time.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) id: RequestId,
+    pub(super) class: u16,
+    pub(super) phase: Phase,
+    /// Intended time; a closed loop fills it in when the request comes due.
+    pub(super) at: Nanos,
+    pub(super) outgoing: Outgoing,
+    pub(super) input_tokens_asked: u32,
+    pub(super) input_tokens_counted: u32,
+    pub(super) output_tokens_asked: u32,
+}
+
+/// Bodies of an open loop in order of time.
+pub(super) struct OpenBodies {
+    queue: mpsc::Receiver<Prepared>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl OpenBodies {
+    /// The next one; none when a finite schedule has ended. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Prepared> {
+        let prepared = self.queue.recv().await?;
+        self.bytes.fetch_sub(prepared.outgoing.body.len(), Ordering::Relaxed);
+        Some(prepared)
+    }
+}
+
+/// Starts the preparer of one open-loop worker.
+pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::Result<OpenBodies> {
+    let (sender, queue) = mpsc::channel(AHEAD_REQUESTS);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let (job, window, waiting) = (job.clone(), Arc::clone(window), Arc::clone(&bytes));
+    thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
+        let LoopPlan::Open { schedule, .. } = &job.plan else { return };
+        let mine = schedule().filter(|arrival| arrival.index % job.workers as u64 == worker as u64);
+        for arrival in mine {
+            let phase = window.phase_at(arrival.at);
+            let id = RequestId::Open { index: arrival.index };
+            let prepared = prepare(&job, phase, id, arrival.class, arrival.at);
+            while waiting.load(Ordering::Relaxed) > AHEAD_BYTES && !sender.is_closed() {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            waiting.fetch_add(prepared.outgoing.body.len(), Ordering::Relaxed);
+            if sender.blocking_send(prepared).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(OpenBodies { queue, bytes })
+}
+
+/// Bodies of a closed loop, made on demand one turn ahead.
+pub(super) struct ClosedBodies {
+    wishes: std::sync::mpsc::Sender<(u32, u32)>,
+    ready: mpsc::UnboundedReceiver<Prepared>,
+}
+
+impl ClosedBodies {
+    /// Asks for a user's turn.
+    pub(super) fn wish(&self, user: u32, turn: u32) {
+        // A preparer that is gone shows as requests that are never dispatched, and its panic is
+        // reported by the supervisor.
+        let _ = self.wishes.send((user, turn));
+    }
+
+    /// The next one that is ready. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Prepared> {
+        self.ready.recv().await
+    }
+}
+
+/// Starts the preparer of one closed-loop worker.
+pub(super) fn closed(job: &Job, worker: usize) -> std::io::Result<ClosedBodies> {
+    let (wishes, wished) = std::sync::mpsc::channel::<(u32, u32)>();
+    // Bounded by the users of the worker: one turn ahead each.
+    let (sender, ready) = mpsc::unbounded_channel();
+    let job = job.clone();
+    thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
+        let mut pending: VecDeque<(u32, u32)> = VecDeque::new();
+        while let Ok(wish) = wished.recv() {
+            pending.push_back(wish);
+            pending.extend(wished.try_iter());
+            while let Some((user, turn)) = pending.pop_front() {
+                let class = job.source.class_of_turn(user, turn);
+                // One seed path for the whole point: a user's turns never recur, whatever phase they
+                // turn out to be in.
+                let prepared = prepare(&job, Phase::Measure, RequestId::Closed { user, turn }, class, 0);
+                if sender.send(prepared).is_err() {
+                    return;
+                }
+            }
+        }
+    })?;
+    Ok(ClosedBodies { wishes, ready })
+}
+
+fn prepare(job: &Job, phase: Phase, id: RequestId, class: u16, at: Nanos) -> Prepared {
+    let target = &job.targets[usize::from(class)];
+    let Content { prompt, input_tokens_asked, input_tokens_counted, output_tokens_asked, .. } =
+        job.source.content(phase, id, class);
+    let body = target.protocol.body(&Ask { model: &target.model, prompt: &prompt, max_tokens: output_tokens_asked });
+    Prepared {
+        id,
+        class,
+        phase,
+        at,
+        outgoing: Outgoing { url: target.url.clone(), headers: target.headers.clone(), body, timeout: target.timeout },
+        input_tokens_asked,
+        input_tokens_counted,
+        output_tokens_asked,
+    }
+}

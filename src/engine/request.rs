@@ -1,0 +1,138 @@
+//! One request from its dispatch to its timeline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+
+use super::clock::PointClock;
+use super::gate::Gate;
+use super::prepare::Prepared;
+use super::window::Window;
+use super::{Connections, Target};
+use crate::measure::timeline::{Answer, ConnectionUse, Outcome, Phase, Stamps, Timeline};
+use crate::transport::{Cancel, Transport};
+use crate::units::Nanos;
+
+/// What the requests of one worker share.
+#[derive(Debug)]
+pub(super) struct WorkerContext {
+    pub(super) clock: PointClock,
+    pub(super) gate: Gate,
+    pub(super) window: Arc<Window>,
+    pub(super) transport: Box<dyn Transport>,
+    pub(super) targets: Arc<[Target]>,
+    pub(super) cancel: Cancel,
+    pub(super) timelines: mpsc::Sender<Timeline>,
+    pub(super) counters: Counters,
+}
+
+/// Connection counts of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    opened: AtomicU64,
+    reused: AtomicU64,
+    resent: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> Connections {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Connections {
+            opened: read(&self.opened),
+            reused: read(&self.reused),
+            resent: read(&self.resent),
+            failed: read(&self.failed),
+        }
+    }
+
+    fn count(&self, connection: ConnectionUse, resent: bool, failed: bool) {
+        let add = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        match connection {
+            ConnectionUse::Opened => add(&self.opened),
+            ConnectionUse::Reused => add(&self.reused),
+            ConnectionUse::Unknown => {}
+        }
+        if resent {
+            add(&self.resent);
+        }
+        if failed {
+            add(&self.failed);
+        }
+    }
+}
+
+impl WorkerContext {
+    /// Carries out a request that was taken up at `dispatched`. Returns when it ended; the caller
+    /// hands the timeline over with [`Self::deliver`], so that a user's next turn never waits for
+    /// the collector.
+    pub(super) async fn perform(&self, prepared: Prepared, dispatched: Nanos) -> Timeline {
+        let mut stamps = Stamps { intended: prepared.at, dispatched: Some(dispatched), ..Stamps::default() };
+        let target = &self.targets[usize::from(prepared.class)];
+        let admitted = tokio::select! {
+            biased;
+            admitted = self.gate.admit() => admitted,
+            why = self.cancel.cancelled() => {
+                stamps.end = Some(self.clock.now());
+                return self.timeline(&prepared, target, stamps, Answer::none(Outcome::Cancelled, why, None));
+            }
+        };
+        let Some(_admitted) = admitted else {
+            stamps.end = Some(self.clock.now());
+            return self.timeline(&prepared, target, stamps, Answer::none(Outcome::NotSent, "in_flight_limit", None));
+        };
+        stamps.slot = Some(self.clock.now());
+        let mut decoder = target.protocol.decoder();
+        let exchange = self.transport.exchange(&prepared.outgoing, decoder.as_mut(), &self.clock, &self.cancel).await;
+        stamps.connect_start = exchange.connect_start;
+        stamps.connected = exchange.connected;
+        stamps.tls = exchange.tls;
+        stamps.sent = exchange.sent;
+        stamps.headers = exchange.headers;
+        stamps.end = Some(exchange.end);
+        let answer = match exchange.ended {
+            Ok(end) => decoder.finish(end),
+            Err(failure) => Answer::none(Outcome::ConnectFailed, failure.code, Some(failure.detail)),
+        };
+        let failed = answer.outcome == Outcome::ConnectFailed;
+        self.counters.count(exchange.connection, exchange.resent, failed);
+        let mut timeline = self.timeline(&prepared, target, stamps, answer);
+        timeline.connection = exchange.connection;
+        timeline
+    }
+
+    /// A planned request that the client never got to send.
+    pub(super) fn never_sent(&self, prepared: &Prepared, code: &'static str) -> Timeline {
+        let stamps = Stamps { intended: prepared.at, ..Stamps::default() };
+        let target = &self.targets[usize::from(prepared.class)];
+        self.timeline(prepared, target, stamps, Answer::none(Outcome::NotSent, code, None))
+    }
+
+    fn timeline(&self, prepared: &Prepared, target: &Target, stamps: Stamps, answer: Answer) -> Timeline {
+        Timeline {
+            id: prepared.id,
+            class: prepared.class,
+            phase: prepared.phase,
+            stamps,
+            answer,
+            streamed: target.protocol.streams(),
+            input_tokens_asked: prepared.input_tokens_asked,
+            input_tokens_counted: Some(prepared.input_tokens_counted),
+            output_tokens_asked: prepared.output_tokens_asked,
+            connection: ConnectionUse::Unknown,
+        }
+    }
+
+    /// Hands a timeline to the collector and counts its end.
+    pub(super) async fn deliver(&self, timeline: Timeline) {
+        let measured = timeline.phase == Phase::Measure;
+        // The collector only goes away when the whole point is given up.
+        let _ = self.timelines.send(timeline).await;
+        if measured {
+            self.window.measured_ended();
+        }
+    }
+}
