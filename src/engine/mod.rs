@@ -29,6 +29,9 @@ mod run;
 pub mod stop;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub use run::{Finished, Running, start};
 pub use stop::{Stop, StopLevel};
 
