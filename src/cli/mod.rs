@@ -1,1 +1,7 @@
 //! Arguments, environment, terminal, exit codes.
+
+pub mod args;
+pub mod env;
+pub mod output;
+
+pub use args::Cli;

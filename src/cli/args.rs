@@ -1,0 +1,301 @@
+//! The command line: what was typed, checked by clap and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use humantime::Duration as HumanTime;
+
+/// LLM-inference benchmarks as code.
+///
+/// A scenario is a TOML file that says which servers are measured, what traffic they get, what counts
+/// as good enough and which values to sweep. `bench` checks it, expands it into a plan, carries the
+/// plan out and stores JSON reports on local disk or in a bucket.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bench", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Start here: bench apply scenarios/quickstart.toml\nExit codes: bench explain exit-codes")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands of `bench`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Check scenarios and print every mistake with its place and a remedy.
+    Validate(ValidateArgs),
+    /// Show what a scenario would run, what it costs, and what the store holds already.
+    Plan(PlanArgs),
+    /// Carry out a scenario or a saved plan and store the report.
+    Apply(ApplyArgs),
+    /// Show stored reports.
+    Report(ReportArgs),
+    /// Run the built-in simulated LLM server.
+    Simulate(SimulateArgs),
+    /// Print a JSON schema.
+    Schema(SchemaArgs),
+    /// Explain a diagnostic code, a metric, a reason or the exit codes.
+    Explain(ExplainArgs),
+    /// Write a commented scenario to start from.
+    Init(InitArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+/// How a scenario is changed from outside.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ScenarioArgs {
+    /// Set a key of the scenario: `load.rate_per_s=4`, `traffic.base.weight=0.5`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// Options of `bench validate`.
+#[derive(Clone, Debug, Args)]
+pub struct ValidateArgs {
+    /// Scenarios.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Also check that this machine can run them: secrets, input files, descriptors, ports.
+    #[arg(long)]
+    pub env: bool,
+    /// Write the SHA-256 of every input file into the scenarios.
+    #[arg(long)]
+    pub pin: bool,
+    /// Treat warnings as errors.
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// How mistakes are printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: DiagnosticFormat,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it as help")]
+    pub scenario: ScenarioArgs,
+}
+
+/// How diagnostics are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DiagnosticFormat {
+    /// With source lines and carets.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+    /// GitHub workflow annotations.
+    Github,
+}
+
+/// Options of `bench plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The scenario.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Store to compare with: a directory, `s3://…`, `gs://…` or `az://…`.
+    #[arg(long, value_name = "URL|DIR")]
+    pub store: Option<String>,
+    /// Save the plan, for `bench apply plan.json`.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Show the difference to this scenario or saved plan instead; needs no store.
+    #[arg(long, value_name = "OLD")]
+    pub base: Option<PathBuf>,
+    /// Exit with 2 when there is something to measure.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// How the plan is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: PlanFormat,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it as help")]
+    pub scenario: ScenarioArgs,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// A table.
+    #[default]
+    Human,
+    /// Markdown, as a comment on a pull request.
+    Markdown,
+    /// The plan as JSON.
+    Json,
+}
+
+/// Options of `bench apply`.
+#[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+pub struct ApplyArgs {
+    /// A scenario, or a plan saved by `bench plan -o`.
+    #[arg(value_name = "FILE|plan.json")]
+    pub file: PathBuf,
+    /// Where reports go: a directory, `s3://…`, `gs://…` or `az://…`. [default: `[store]` of the scenario, else ./reports]
+    #[arg(long, value_name = "URL|DIR")]
+    pub store: Option<String>,
+    /// Name the run: continued if it exists, else opened fresh.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["rerun", "max_age"])]
+    pub run_id: Option<String>,
+    /// Measure everything anew under a new run id.
+    #[arg(long, conflicts_with = "max_age")]
+    pub rerun: bool,
+    /// Measure again what is older than this, such as `12h`.
+    #[arg(long, value_name = "D")]
+    pub max_age: Option<HumanTime>,
+    /// Only this point, by id or a unique beginning of it. May be repeated.
+    #[arg(long, value_name = "ID")]
+    pub only: Vec<String>,
+    /// Let suspect measurements (101) and inconclusive verdicts (99) fail.
+    #[arg(long)]
+    pub strict: bool,
+    /// Exit with 0 where an SLO miss (99) or a regression (98) would decide the code.
+    #[arg(long)]
+    pub exit_zero_on_slo: bool,
+    /// Time that requests in flight get after the first signal.
+    #[arg(long, value_name = "D", default_value = "20s")]
+    pub grace: HumanTime,
+    /// Worker threads that send requests. [default: half of the cores, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// Directory for files of a point until they are stored. [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR", env = "BENCH_SPOOL")]
+    pub spool: Option<PathBuf>,
+    /// What is printed on stdout at the end.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: ApplyFormat,
+    /// No progress on stderr.
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it as help")]
+    pub scenario: ScenarioArgs,
+}
+
+/// What `bench apply` prints at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ApplyFormat {
+    /// Tables, and the address of the report on the last line.
+    #[default]
+    Human,
+    /// The report as JSON.
+    Json,
+}
+
+/// Options of `bench report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// A store, a folder of one, or a report.json. [default: ./reports]
+    #[arg(value_name = "STORE|report.json")]
+    pub source: Option<String>,
+    /// Write one file per format into this directory instead of stdout.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Formats, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "terminal", value_name = "FORMAT")]
+    pub format: Vec<ReportFormat>,
+    /// Scenario to show where a store holds several.
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// Run to show. [default: the last one]
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+}
+
+/// A rendering of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Tables for a terminal.
+    #[default]
+    Terminal,
+    /// Markdown.
+    Md,
+    /// Comma-separated values, a row per point and class.
+    Csv,
+    /// `JUnit` XML for continuous integration.
+    Junit,
+    /// The report as it is stored.
+    Json,
+}
+
+/// Options of `bench simulate`.
+#[derive(Clone, Debug, Args)]
+pub struct SimulateArgs {
+    /// Port on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 8000, value_name = "P")]
+    pub port: u16,
+    /// Profile and settings, as after `sim:` in a url: `8b-h100`, `tiny?jitter=0&fault=http_500&every=3`.
+    #[arg(long, default_value = "8b-h100", value_name = "NAME")]
+    pub profile: String,
+    /// Write an event log, the truth to compare a client with.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// End when stdin closes; for a parent process.
+    #[arg(long, hide = true)]
+    pub die_with_parent: bool,
+}
+
+/// Options of `bench schema`.
+#[derive(Clone, Debug, Args)]
+pub struct SchemaArgs {
+    /// Which schema.
+    #[arg(value_enum, value_name = "WHICH")]
+    pub which: SchemaName,
+}
+
+/// A schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaName {
+    /// Of a scenario.
+    Scenario,
+    /// Of report.json.
+    Report,
+    /// Of plan.json.
+    Plan,
+    /// Of a line of requests.jsonl.
+    Requests,
+}
+
+/// Options of `bench explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A diagnostic code (`B0203`), a metric (`ttft_ms`), a reason, or `exit-codes`.
+    #[arg(value_name = "CODE|METRIC")]
+    pub what: String,
+}
+
+/// Options of `bench init`.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// Template; see `--list`.
+    #[arg(value_name = "NAME", required_unless_present = "list")]
+    pub name: Option<String>,
+    /// List the templates by purpose.
+    #[arg(long)]
+    pub list: bool,
+    /// Where to write it; `-` is stdout. [default: NAME.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Options of `bench completions`.
+#[derive(Clone, Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}

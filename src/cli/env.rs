@@ -1,0 +1,63 @@
+//! What the process was given: variables, terminal, current directory. Read once, at the edge.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use super::args::ColorChoice;
+
+/// The environment of one invocation.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// Environment variables that are valid UTF-8.
+    pub vars: BTreeMap<String, String>,
+    /// Whether stdout is a terminal.
+    pub stdout_terminal: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_terminal: bool,
+    /// Columns of the terminal, or of `COLUMNS`; 100 where neither is known.
+    pub width: usize,
+    /// Arguments as they were typed, without the program.
+    pub arguments: Vec<String>,
+}
+
+impl Env {
+    /// Reads the process.
+    pub fn read() -> Self {
+        let vars: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let columns = vars.get("COLUMNS").and_then(|columns| columns.parse().ok());
+        let width = columns.unwrap_or_else(|| console_width().unwrap_or(100));
+        Self {
+            stdout_terminal: std::io::stdout().is_terminal(),
+            stderr_terminal: std::io::stderr().is_terminal(),
+            width,
+            arguments: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
+            vars,
+        }
+    }
+
+    /// Whether stdout gets colour.
+    pub fn color_stdout(&self, choice: ColorChoice) -> bool {
+        self.color(choice, self.stdout_terminal)
+    }
+
+    /// Whether stderr gets colour.
+    pub fn color_stderr(&self, choice: ColorChoice) -> bool {
+        self.color(choice, self.stderr_terminal)
+    }
+
+    fn color(&self, choice: ColorChoice, terminal: bool) -> bool {
+        let refused = self.vars.get("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || self.vars.get("TERM").is_some_and(|term| term == "dumb");
+        match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !refused,
+        }
+    }
+}
+
+fn console_width() -> Option<usize> {
+    terminal_size::terminal_size().map(|(terminal_size::Width(columns), _)| usize::from(columns))
+}
