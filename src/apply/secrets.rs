@@ -72,21 +72,21 @@ pub fn headers(
             (_, Err(_)) => errors.push(SecretError::NotAHeader { at }),
         }
     }
-    let mut secret = |at: String, name: HeaderName, reference: &SecretRef, default_prefix: &str| {
-        match resolve(&at, reference, env, assets) {
-            Ok(None) => {}
-            Ok(Some(value)) => {
-                let prefix = reference.prefix.as_deref().unwrap_or(default_prefix);
-                match HeaderValue::try_from(format!("{prefix}{}", value.expose_secret())) {
-                    Ok(mut value) => {
-                        value.set_sensitive(true);
-                        headers.insert(name, value);
-                    }
-                    Err(_) => errors.push(SecretError::NotAHeader { at }),
+    let mut secret = |at: String, name: HeaderName, reference: &SecretRef, default_prefix: &str| match resolve(
+        &at, reference, env, assets,
+    ) {
+        Ok(None) => {}
+        Ok(Some(value)) => {
+            let prefix = reference.prefix.as_deref().unwrap_or(default_prefix);
+            match HeaderValue::try_from(format!("{prefix}{}", value.expose_secret())) {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    headers.insert(name, value);
                 }
+                Err(_) => errors.push(SecretError::NotAHeader { at }),
             }
-            Err(error) => errors.push(error),
         }
+        Err(error) => errors.push(error),
     };
     if let Some(reference) = &config.api_key {
         secret(format!("backends.{backend}.api_key"), http::header::AUTHORIZATION, reference, "Bearer ");

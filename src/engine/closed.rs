@@ -16,7 +16,7 @@ use crate::measure::timeline::{Phase, RequestId};
 use crate::units::Nanos;
 
 /// Runs users `worker`, `worker + workers`, … until `no_more`, then waits for what is in flight.
-/// Returns the measured requests that came due.
+/// Returns the measured requests that came due, by class.
 pub(super) async fn work(
     context: Arc<WorkerContext>,
     pacer: Pacer,
@@ -24,8 +24,9 @@ pub(super) async fn work(
     plan: ClosedPlan,
     no_more: CancellationToken,
     share: (usize, usize),
-) -> u64 {
+) -> Vec<u64> {
     let (ended, ends) = mpsc::unbounded_channel();
+    let classes = context.targets.len();
     let mut users = Users {
         context,
         bodies,
@@ -35,7 +36,7 @@ pub(super) async fn work(
         late: HashMap::new(),
         requests: TaskTracker::new(),
         ended,
-        measured: 0,
+        measured: vec![0; classes],
     };
     users.begin(share);
     users.run(&pacer, ends, &no_more).await;
@@ -56,7 +57,7 @@ struct Users {
     late: HashMap<u32, (Nanos, Phase)>,
     requests: TaskTracker,
     ended: mpsc::UnboundedSender<(u32, Nanos)>,
-    measured: u64,
+    measured: Vec<u64>,
 }
 
 impl Users {
@@ -90,7 +91,6 @@ impl Users {
     fn come_due(&mut self) {
         let Some(Reverse((at, user))) = self.due.pop() else { return };
         let phase = self.context.window.come_due(at);
-        self.measured += u64::from(phase == Phase::Measure);
         match self.ready.remove(&user) {
             Some(prepared) => self.dispatch(prepared, at, phase),
             None => {
@@ -111,8 +111,8 @@ impl Users {
 
     fn dispatch(&mut self, mut prepared: Prepared, at: Nanos, phase: Phase) {
         let RequestId::Closed { user, turn } = prepared.id else { return };
-        prepared.at = at;
-        prepared.phase = phase;
+        (prepared.at, prepared.phase) = (at, phase);
+        self.count(&prepared);
         self.bodies.wish(user, turn + 1);
         let dispatched = self.context.clock.now();
         let (context, ended) = (Arc::clone(&self.context), self.ended.clone());
@@ -125,6 +125,10 @@ impl Users {
         });
     }
 
+    fn count(&mut self, prepared: &Prepared) {
+        self.measured[usize::from(prepared.class)] += u64::from(prepared.phase == Phase::Measure);
+    }
+
     /// Users who came due but whose body was still being made when the point ended.
     async fn give_up_late(&mut self) {
         while !self.late.is_empty() {
@@ -132,6 +136,7 @@ impl Users {
             let RequestId::Closed { user, .. } = prepared.id else { continue };
             if let Some((at, phase)) = self.late.remove(&user) {
                 (prepared.at, prepared.phase) = (at, phase);
+                self.count(&prepared);
                 self.context.deliver(self.context.never_sent(&prepared, "client_late")).await;
             }
         }

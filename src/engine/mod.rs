@@ -169,14 +169,15 @@ pub struct EngineStats {
     pub window_start: Nanos,
     /// End of the window.
     pub window_end: Nanos,
-    /// Measured requests that came due.
+    /// Measured requests of the schedule (open loop) or that came due (closed loop, or interrupted).
     pub planned: u64,
+    /// Measured requests that the workers saw come due, by class. Their sum is `planned` unless the
+    /// engine lost one.
+    pub planned_by_class: Vec<u64>,
     /// Whether a signal ended the point before its window did.
     pub interrupted: bool,
     /// Where stamps were taken.
     pub clock_source: ClockSource,
-    /// Kernel thread ids of the workers.
-    pub worker_threads: Vec<i32>,
     /// Lateness of the worker loops in nanoseconds: how long after it was due a loop turned, sampled
     /// every 100 ms.
     pub loop_lag: hdrhistogram::Histogram<u64>,

@@ -10,15 +10,16 @@ use super::prepare::{OpenBodies, Prepared};
 use super::request::WorkerContext;
 use crate::measure::timeline::Phase;
 
-/// Runs until `no_more`, then waits for what is in flight. Returns the measured requests that came due.
+/// Runs until `no_more`, then waits for what is in flight. Returns the measured requests that came due,
+/// by class.
 pub(super) async fn work(
     context: Arc<WorkerContext>,
     pacer: Pacer,
     mut bodies: OpenBodies,
     no_more: CancellationToken,
-) -> u64 {
+) -> Vec<u64> {
     let requests = TaskTracker::new();
-    let mut due = 0;
+    let mut due = vec![0; context.targets.len()];
     let mut held = None;
     loop {
         let next = tokio::select! {
@@ -35,7 +36,7 @@ pub(super) async fn work(
             () = no_more.cancelled() => { held = Some(prepared); break }
             () = pacer.sleep_until(prepared.at) => {}
         }
-        due += u64::from(prepared.phase == Phase::Measure);
+        due[usize::from(prepared.class)] += u64::from(prepared.phase == Phase::Measure);
         let dispatched = context.clock.now();
         let context = Arc::clone(&context);
         requests.spawn(async move {
@@ -43,7 +44,7 @@ pub(super) async fn work(
             context.deliver(timeline).await;
         });
     }
-    due += not_sent(&context, held, bodies).await;
+    not_sent(&context, held, bodies, &mut due).await;
     requests.close();
     requests.wait().await;
     due
@@ -51,22 +52,21 @@ pub(super) async fn work(
 
 /// Requests that had come due when arrivals stopped, but that this worker had not got to: the
 /// client's own fault, and each still ends in one outcome.
-async fn not_sent(context: &WorkerContext, held: Option<Prepared>, mut bodies: OpenBodies) -> u64 {
+async fn not_sent(context: &WorkerContext, held: Option<Prepared>, mut bodies: OpenBodies, due: &mut [u64]) {
     let stopped_at = context.clock.now();
-    let mut late = 0;
     let mut next = held;
     loop {
         let prepared = match next.take() {
             Some(prepared) => prepared,
             None => match bodies.next().await {
                 Some(prepared) => prepared,
-                None => return late,
+                None => return,
             },
         };
         if prepared.at > stopped_at || prepared.phase == Phase::Drain {
-            return late;
+            return;
         }
-        late += u64::from(prepared.phase == Phase::Measure);
+        due[usize::from(prepared.class)] += u64::from(prepared.phase == Phase::Measure);
         let timeline = context.never_sent(&prepared, "client_late");
         context.deliver(timeline).await;
     }

@@ -1,7 +1,7 @@
 //! A point from start to end: the supervisor thread, the worker threads and the drain.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Running {
     pub in_flight: Arc<AtomicU64>,
     /// The clock of the point.
     pub clock: PointClock,
+    /// Kernel thread ids of the workers, complete before the clock passes zero.
+    pub worker_threads: Arc<Mutex<Vec<i32>>>,
     /// What the supervisor hands over at the end.
     pub finished: Finished,
 }
@@ -71,7 +73,9 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
         cancel: Cancel::default(),
         no_more: CancellationToken::new(),
         timelines: sender,
+        threads: Arc::default(),
     };
+    let worker_threads = Arc::clone(&shared.threads);
     thread::Builder::new()
         .name("bench-point".to_owned())
         .spawn(move || {
@@ -80,7 +84,7 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
             let _ = ended.send(stats);
         })
         .map_err(|error| EngineError::Setup(error.to_string()))?;
-    Ok(Running { timelines, in_flight, clock, finished: Finished(finished) })
+    Ok(Running { timelines, in_flight, clock, worker_threads, finished: Finished(finished) })
 }
 
 #[derive(Clone)]
@@ -91,16 +95,16 @@ struct Shared {
     cancel: Cancel,
     no_more: CancellationToken,
     timelines: mpsc::Sender<Timeline>,
+    threads: Arc<Mutex<Vec<i32>>>,
 }
 
 /// What one worker hands over.
 #[derive(Debug)]
 struct WorkerEnd {
-    measured: u64,
+    measured: Vec<u64>,
     connections: Connections,
     loop_lag: Histogram<u64>,
     clock_source: ClockSource,
-    thread_id: i32,
 }
 
 fn supervise(job: &Job, shared: Shared, stop: &Stop, grace: Duration) -> Result<EngineStats, EngineError> {
@@ -142,7 +146,7 @@ fn supervise(job: &Job, shared: Shared, stop: &Stop, grace: Duration) -> Result<
                 // What is in flight may finish; a second signal or the end of the grace ends it.
                 tokio::select! {
                     biased;
-                    ends = &mut all => return collect(ends, &window, Some(now)),
+                    ends = &mut all => return collect(ends, job.targets.len(), &window, Some(now)),
                     () = stop.reached(StopLevel::Cancel) => {}
                     () = tokio::time::sleep(grace) => {}
                 }
@@ -156,7 +160,7 @@ fn supervise(job: &Job, shared: Shared, stop: &Stop, grace: Duration) -> Result<
             });
             all.await
         };
-        collect(ends, &window, interrupted.then_some(now))
+        collect(ends, job.targets.len(), &window, interrupted.then_some(now))
     })
 }
 
@@ -183,24 +187,29 @@ async fn window_over(job: &Job, window: &Window, clock: PointClock) {
 
 type Ends = Vec<Result<Result<WorkerEnd, EngineError>, oneshot::error::RecvError>>;
 
-fn collect(ends: Ends, window: &Window, interrupted_at: Option<Nanos>) -> Result<EngineStats, EngineError> {
+fn collect(
+    ends: Ends,
+    classes: usize,
+    window: &Window,
+    interrupted_at: Option<Nanos>,
+) -> Result<EngineStats, EngineError> {
     let mut stats = EngineStats {
         window_start: window.start(),
         window_end: 0,
         planned: window.planned(),
         interrupted: interrupted_at.is_some(),
         clock_source: ClockSource::HttpClient,
-        worker_threads: Vec::new(),
+        planned_by_class: vec![0; classes],
         loop_lag: new_histogram(),
         connections: Connections::default(),
     };
-    let mut measured = 0;
     for end in ends {
         let end = end.map_err(|_| EngineError::Panicked("a worker thread ended early".to_owned()))??;
-        measured += end.measured;
+        for (planned, measured) in stats.planned_by_class.iter_mut().zip(end.measured) {
+            *planned += measured;
+        }
         stats.connections.add(end.connections);
         stats.clock_source = end.clock_source;
-        stats.worker_threads.push(end.thread_id);
         // Both histograms resize themselves, so adding cannot fail.
         let _ = stats.loop_lag.add(&end.loop_lag);
     }
@@ -210,7 +219,7 @@ fn collect(ends: Ends, window: &Window, interrupted_at: Option<Nanos>) -> Result
         (None, end) => end.unwrap_or_else(|| window.start()),
     };
     if interrupted_at.is_some() {
-        stats.planned = measured;
+        stats.planned = stats.planned_by_class.iter().sum();
     }
     Ok(stats)
 }
@@ -221,6 +230,7 @@ fn new_histogram() -> Histogram<u64> {
 }
 
 fn work(job: &Job, shared: &Shared, worker: usize) -> Result<WorkerEnd, EngineError> {
+    shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread_id());
     let setup = |error: std::io::Error| EngineError::Setup(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
     runtime.block_on(async {
@@ -253,7 +263,6 @@ fn work(job: &Job, shared: &Shared, worker: usize) -> Result<WorkerEnd, EngineEr
             connections: context.counters.read(),
             loop_lag: lag.await.unwrap_or_else(|_| new_histogram()),
             clock_source: context.transport.clock_source(),
-            thread_id: thread_id(),
         })
     })
 }
