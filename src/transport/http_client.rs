@@ -31,6 +31,17 @@ pub struct HttpClient {
     client: reqwest::Client,
 }
 
+/// A fetched page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Status.
+    pub status: http::StatusCode,
+    /// Headers.
+    pub headers: http::HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the HTTP client: {0}")]
@@ -59,6 +70,22 @@ impl HttpClient {
             .build()
             .map_err(|error| ClientError(describe(&error)))?;
         Ok(Self { client })
+    }
+
+    /// Fetches a page that is not measured, such as a model list.
+    ///
+    /// # Errors
+    /// A sentence, without the address, when no whole answer came within ten seconds.
+    pub async fn get(&self, url: url::Url, headers: http::HeaderMap) -> Result<Page, String> {
+        let fetch = async {
+            let response = self.client.get(url).headers(headers).send().await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            Ok(Page { status, headers, body: response.bytes().await? })
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, fetch).await {
+            Ok(page) => page.map_err(|error: reqwest::Error| describe(&error)),
+            Err(_) => Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+        }
     }
 
     async fn attempt(

@@ -1,0 +1,261 @@
+//! One point: engine, collector, host sampler; ends with a measurement and a file of records.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use super::ApplyError;
+use crate::engine::clock::PointClock;
+use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop};
+use crate::measure::distribution::Distribution;
+use crate::measure::metric::Unit;
+use crate::measure::timeline::{Outcome, Phase, Timeline};
+use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
+use crate::observe::host::{HostFacts, HostWatch, WatchedThread};
+use crate::report::model::{ClockSource, Connections};
+use crate::report::requests::RequestWriter;
+use crate::transport;
+use crate::units::Nanos;
+
+/// A point under way or done, as its observer sees it.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Requests that ended, warm-up and drain included.
+    pub ended: AtomicU64,
+    /// Those that did not complete, except for those that the end of the window cut.
+    pub failed: AtomicU64,
+}
+
+/// What a point left behind.
+#[derive(Debug)]
+pub struct Measured {
+    /// The numbers.
+    pub measurement: PointMeasurement,
+    /// One line a measured request, gzip.
+    pub records: PathBuf,
+    /// Whether a signal ended it early.
+    pub interrupted: bool,
+}
+
+/// A point that has started.
+#[derive(Debug)]
+pub struct Started {
+    /// Counts so far.
+    pub counts: Arc<Counts>,
+    /// Requests in flight.
+    pub in_flight: Arc<AtomicU64>,
+    /// Its clock.
+    pub clock: PointClock,
+    done: oneshot::Receiver<Result<Measured, ApplyError>>,
+}
+
+impl Started {
+    /// Waits for the end. Cancel safe.
+    ///
+    /// # Errors
+    /// When the engine failed or a record could not be written.
+    pub async fn wait(&mut self) -> Result<Measured, ApplyError> {
+        (&mut self.done).await.unwrap_or_else(|_| Err(ApplyError::Internal("the collector thread ended early".into())))
+    }
+}
+
+/// Starts a point. Everything runs on threads of its own; nothing here blocks the caller.
+///
+/// # Errors
+/// When a thread or the record file cannot be created.
+pub fn start(
+    job: Job,
+    spec: MeasureSpec,
+    prompts_repeated: u64,
+    records: PathBuf,
+    stop: &Stop,
+    grace: Duration,
+) -> Result<Started, ApplyError> {
+    let file = File::create(&records)
+        .map_err(|error| ApplyError::Spool { path: records.display().to_string(), reason: error.to_string() })?;
+    let (window_start, window_end) = match &job.plan {
+        LoopPlan::Open { warmup_end, measure_end, .. } => (*warmup_end, Some(*measure_end)),
+        LoopPlan::Closed(plan) => (plan.warmup_end, None),
+    };
+    let mut running = engine::start(job, stop.clone(), grace)?;
+    let clock = running.clock;
+    let in_flight = Arc::clone(&running.in_flight);
+    let counts = Arc::new(Counts::default());
+    let (ended, done) = oneshot::channel();
+    let collector = Collector { accumulator: Accumulator::new(spec), writer: RequestWriter::new(BufWriter::new(file)), counts: Arc::clone(&counts), not_started: 0 };
+    thread::Builder::new()
+        .name("bench-collect".to_owned())
+        .spawn(move || {
+            let host = watch_host(&running, window_start, window_end);
+            let (_, gone) = mpsc::channel(1);
+            let timelines = std::mem::replace(&mut running.timelines, gone);
+            let collected = collector.collect(timelines);
+            let result = finish(collected, running, host, prompts_repeated, records);
+            // Nobody waits when the whole apply was abandoned.
+            let _ = ended.send(result);
+        })
+        .map_err(|error| ApplyError::Internal(error.to_string()))?;
+    Ok(Started { counts, in_flight, clock, done })
+}
+
+/// Folds timelines as they come: memory does not grow with their number.
+struct Collector {
+    accumulator: Accumulator,
+    writer: RequestWriter<BufWriter<File>>,
+    counts: Arc<Counts>,
+    not_started: u64,
+}
+
+impl Collector {
+    fn collect(mut self, mut timelines: mpsc::Receiver<Timeline>) -> std::io::Result<Self> {
+        // A record that cannot be written must not stop the reading: workers would wait for the
+        // channel and the measurement would change. The error is reported at the end.
+        let mut failure = None;
+        while let Some(timeline) = timelines.blocking_recv() {
+            self.count(&timeline);
+            if let Some(record) = self.accumulator.record(timeline)
+                && failure.is_none()
+            {
+                failure = self.writer.write(&record).err();
+            }
+        }
+        match failure {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn count(&mut self, timeline: &Timeline) {
+        self.counts.ended.fetch_add(1, Ordering::Relaxed);
+        let reason = timeline.answer.reason.as_ref().map(|reason| reason.code.as_str());
+        if timeline.answer.outcome != Outcome::Completed && reason != Some("window_over") {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if timeline.phase == Phase::Measure && reason == Some("client_late") {
+            self.not_started += 1;
+        }
+    }
+}
+
+fn finish(
+    collected: std::io::Result<Collector>,
+    running: Running,
+    host: Option<HostWindow>,
+    prompts_repeated: u64,
+    records: PathBuf,
+) -> Result<Measured, ApplyError> {
+    let zero_at = wall_clock_of_zero(running.clock);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| ApplyError::Internal(error.to_string()))?;
+    let stats = runtime.block_on(running.finished.wait())?;
+    let host = host.and_then(HostWindow::end).unwrap_or_default();
+    let spool = |error: std::io::Error| ApplyError::Spool {
+        path: records.display().to_string(),
+        reason: error.to_string(),
+    };
+    let collector = collected.map_err(spool)?;
+    collector.writer.finish().map_err(spool)?;
+    let facts = facts(&stats, &host, zero_at, collector.not_started, prompts_repeated);
+    Ok(Measured { measurement: collector.accumulator.finish(facts), records, interrupted: stats.interrupted })
+}
+
+fn facts(
+    stats: &EngineStats,
+    host: &HostFacts,
+    zero_at: Timestamp,
+    not_started_by_client: u64,
+    prompts_repeated: u64,
+) -> EngineFacts {
+    let mut planned = stats.planned_by_class.clone();
+    // What the schedule planned and no worker saw come due breaks the sum, as it must.
+    let lost = stats.planned.saturating_sub(planned.iter().sum());
+    if let Some(first) = planned.first_mut() {
+        *first += lost;
+    }
+    let mut loop_lag = Distribution::new(Unit::Time);
+    for step in stats.loop_lag.iter_recorded() {
+        for _ in 0..step.count_since_last_iteration() {
+            loop_lag.record(step.value_iterated_to());
+        }
+    }
+    EngineFacts {
+        window_start_ns: stats.window_start,
+        window_end_ns: stats.window_end,
+        window_started_at: zero_at.checked_add(Duration::from_nanos(stats.window_start)).unwrap_or(zero_at),
+        planned,
+        not_started_by_client,
+        clock: match stats.clock_source {
+            transport::ClockSource::Kernel => ClockSource::Kernel,
+            transport::ClockSource::User => ClockSource::User,
+            transport::ClockSource::HttpClient => ClockSource::HttpClient,
+        },
+        client: ClientFacts {
+            loop_lag,
+            cpu_share: host.cpu_share,
+            busiest_core_share: host.busiest_thread_share(),
+            throttled_share: host.throttled_share,
+            peak_rss_bytes: host.peak_rss_bytes,
+            connections: Connections {
+                opened: stats.connections.opened,
+                reused: stats.connections.reused,
+                resent: stats.connections.resent,
+                failed: stats.connections.failed,
+            },
+            prompts_repeated,
+        },
+    }
+}
+
+/// Wall-clock time at which the point's clock was 0.
+fn wall_clock_of_zero(clock: PointClock) -> Timestamp {
+    let now = Timestamp::now();
+    now.checked_sub(Duration::from_nanos(clock.now())).unwrap_or(now)
+}
+
+/// Samples the host from the start of the window to its end, on a thread of its own.
+struct HostWindow {
+    stop: std::sync::mpsc::Sender<()>,
+    sampler: thread::JoinHandle<Option<HostFacts>>,
+}
+
+impl HostWindow {
+    fn end(self) -> Option<HostFacts> {
+        drop(self.stop);
+        self.sampler.join().ok().flatten()
+    }
+}
+
+fn watch_host(running: &Running, window_start: Nanos, window_end: Option<Nanos>) -> Option<HostWindow> {
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (clock, threads) = (running.clock, Arc::clone(&running.worker_threads));
+    let sampler = thread::Builder::new().name("bench-host".to_owned()).spawn(move || {
+        let until_window = Duration::from_nanos(clock.until(window_start));
+        if stopped.recv_timeout(until_window) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            return None;
+        }
+        let ids = threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let watched = ids
+            .into_iter()
+            .enumerate()
+            .map(|(worker, id)| WatchedThread { name: format!("worker-{worker}"), tid: id })
+            .collect();
+        let watch = HostWatch::begin(watched).ok()?;
+        // Ends with the window while the workers still live: a thread that is gone tells nothing. The
+        // end of a closed window is not known ahead; there the last sample of each second has to do.
+        match window_end {
+            Some(end) => drop(stopped.recv_timeout(Duration::from_nanos(clock.until(end)))),
+            None => drop(stopped.recv()),
+        }
+        Some(watch.end())
+    });
+    sampler.ok().map(|sampler| HostWindow { stop, sampler })
+}
