@@ -12,3 +12,6 @@ mod report;
 mod simulator;
 mod store;
 mod workload;
+
+#[path = "../support/mod.rs"]
+mod support;
