@@ -1,1 +1,3 @@
 //! Arguments, environment, terminal, exit codes.
+
+pub mod exit;
