@@ -414,6 +414,9 @@ mod tests {
             std::fs::write(path, markdown()).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == markdown(), "docs/exit-codes.md is old; `BENCH_BLESS=1 cargo test --lib cli::exit` writes it");
+        assert!(
+            committed == markdown(),
+            "docs/exit-codes.md is old; `BENCH_BLESS=1 cargo test --lib cli::exit` writes it"
+        );
     }
 }
