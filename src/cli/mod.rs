@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod env;
+pub mod exit;
 pub mod output;
 
 pub use args::Cli;

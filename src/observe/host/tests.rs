@@ -1,0 +1,156 @@
+use super::fixture::Tree;
+use super::*;
+
+const SECOND: Nanos = NANOS_PER_SEC;
+
+fn stat(user: u64, system: u64) -> String {
+    format!("7 (bench) S 1 7 7 0 -1 4194304 100 0 0 0 {user} {system} 0 0 20 0 8 0 106969 2998272 389\n")
+}
+
+fn watched(name: &str, tid: i32) -> WatchedThread {
+    WatchedThread { name: name.to_owned(), tid }
+}
+
+fn tree() -> Tree {
+    Tree::new(&[
+        ("proc/self/mountinfo", "24 20 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+        ("proc/self/cgroup", "0::/\n"),
+        ("proc/self/status", "VmHWM:\t3000 kB\nVmRSS:\t2000 kB\nCpus_allowed_list:\t0-3\n"),
+        ("proc/self/stat", &stat(100, 0)),
+        ("proc/stat", "cpu  100 0 0 900 0 0 0 0 0 0\n"),
+        ("sys/fs/cgroup/cpu.max", "200000 100000\n"),
+        ("sys/fs/cgroup/cpu.stat", "nr_periods 10\nnr_throttled 1\nthrottled_usec 50000\n"),
+        ("proc/self/task/11/stat", &stat(50, 0)),
+        ("proc/self/task/11/schedstat", "500000000 10000000 9\n"),
+        ("proc/self/task/11/status", "voluntary_ctxt_switches:\t100\nnonvoluntary_ctxt_switches:\t5\n"),
+    ])
+}
+
+fn reader(tree: &Tree, threads: Vec<WatchedThread>) -> Reader {
+    Reader { ticks_per_s: 100, ..Reader::new(tree.root(), threads) }
+}
+
+#[test]
+fn known_answers_over_a_window_of_two_seconds() {
+    let tree = tree();
+    let threads = vec![watched("worker-0", 11)];
+    let reader = reader(&tree, threads.clone());
+    let mut state = Accumulator::begin(reader.snapshot());
+
+    // First second: the worker ran 0.9 s of it.
+    tree.write("proc/self/task/11/schedstat", "1400000000 20000000 9\n");
+    state.add(SECOND, reader.snapshot());
+
+    // Second second: the worker ran 0.1 s; the process 1.2 s in all (120 ticks); the quota held it back 40 ms
+    // in 2 periods; the machine passed 400 ticks, 20 of them stolen.
+    tree.write("proc/self/stat", &stat(150, 70));
+    tree.write("proc/stat", "cpu  200 0 0 1180 0 0 0 20 0 0\n");
+    tree.write("sys/fs/cgroup/cpu.stat", "nr_periods 30\nnr_throttled 3\nthrottled_usec 90000\n");
+    tree.write("proc/self/status", "VmHWM:\t5000 kB\nVmRSS:\t4000 kB\nCpus_allowed_list:\t0-3\n");
+    tree.write("proc/self/task/11/schedstat", "1500000000 30000000 9\n");
+    tree.write("proc/self/task/11/status", "voluntary_ctxt_switches:\t160\nnonvoluntary_ctxt_switches:\t7\n");
+    state.add(2 * SECOND, reader.snapshot());
+
+    let facts = state.facts(&threads, usable_cpus(tree.root(), &reader.cgroups));
+    let expected = HostFacts {
+        window_s: 2.0,
+        usable_cpus: Some(2.0),      // 4 processors allowed, quota of 2
+        cpu_s: Some(1.2),            // (150 + 70 − 100) ticks of 10 ms
+        cpu_share: Some(1.2 / 4.0),  // 2 s × 2 processors
+        throttled_share: Some(0.02), // (90 − 50) ms of 2 s
+        throttled_periods: Some(2),
+        steal_share: Some(0.05), // 20 of 400
+        peak_rss_bytes: Some(5_120_000),
+        rss_begin_bytes: Some(2_048_000),
+        rss_end_bytes: Some(4_096_000),
+        threads: vec![ThreadFacts {
+            name: "worker-0".to_owned(),
+            busy_share: Some(0.5),      // 1.0 s of 2 s
+            peak_busy_share: Some(0.9), // the first second
+            run_queue_share: Some(0.01),
+            voluntary_switches: Some(60),
+            involuntary_switches: Some(2),
+        }],
+    };
+    assert_eq!(facts, expected);
+    assert_eq!(facts.busiest_thread_share(), Some(0.5));
+}
+
+#[test]
+fn a_thread_that_ended_keeps_what_was_seen_of_it() {
+    let tree = tree();
+    let threads = vec![watched("worker-0", 11)];
+    let reader = reader(&tree, threads.clone());
+    let mut state = Accumulator::begin(reader.snapshot());
+    tree.write("proc/self/task/11/schedstat", "1000000000 10000000 9\n");
+    state.add(SECOND, reader.snapshot());
+    fs::remove_dir_all(tree.root().join("proc/self/task/11")).unwrap();
+    state.add(2 * SECOND, reader.snapshot());
+    // 0.5 s of the 2 s window.
+    assert_eq!(state.facts(&threads, None).threads[0].busy_share, Some(0.25));
+}
+
+#[test]
+fn ticks_stand_in_for_a_missing_or_empty_schedstat() {
+    let tree = tree();
+    let threads = vec![watched("worker-0", 11)];
+    let reader = reader(&tree, threads.clone());
+    tree.write("proc/self/task/11/schedstat", "0 0 0\n");
+    let mut state = Accumulator::begin(reader.snapshot());
+    tree.write("proc/self/task/11/stat", &stat(80, 20));
+    state.add(SECOND, reader.snapshot());
+    let thread = &state.facts(&threads, None).threads[0];
+    assert_eq!(thread.busy_share, Some(0.5)); // (100 − 50) ticks of 10 ms in 1 s
+    assert_eq!(thread.run_queue_share, None);
+}
+
+#[test]
+fn throttling_longer_than_the_window_is_the_whole_window() {
+    let tree = tree();
+    let reader = reader(&tree, Vec::new());
+    let mut state = Accumulator::begin(reader.snapshot());
+    // Three processors were held back for a second each.
+    tree.write("sys/fs/cgroup/cpu.stat", "nr_throttled 11\nthrottled_usec 3050000\n");
+    state.add(SECOND, reader.snapshot());
+    assert_eq!(state.facts(&[], None).throttled_share, Some(1.0));
+}
+
+#[test]
+fn an_unknown_system_gives_absent_facts_not_zeros() {
+    let tree = Tree::new(&[]);
+    let threads = vec![watched("worker-0", 11)];
+    let reader = reader(&tree, threads.clone());
+    let mut state = Accumulator::begin(reader.snapshot());
+    state.add(SECOND, reader.snapshot());
+    let named = ThreadFacts { name: "worker-0".to_owned(), ..ThreadFacts::default() };
+    let expected = HostFacts { window_s: 1.0, threads: vec![named], ..HostFacts::default() };
+    assert_eq!(state.facts(&threads, None), expected);
+}
+
+#[test]
+fn a_window_of_no_length_divides_by_nothing() {
+    let tree = tree();
+    let reader = reader(&tree, vec![watched("worker-0", 11)]);
+    let mut state = Accumulator::begin(reader.snapshot());
+    state.add(0, reader.snapshot());
+    let facts = state.facts(&reader.threads, Some(1.0));
+    assert_eq!((facts.cpu_share, facts.threads[0].busy_share), (None, Some(0.0)));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_real_machine_is_understood() {
+    let watch = HostWatch::begin(vec![WatchedThread::current("me")]).unwrap();
+    // Work for a measurable time, ended by the work itself: about 10 ms of hashing.
+    let digest = (0..20_000_u32).fold([0_u8; 32], |state, _| {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(state).into()
+    });
+    assert_ne!(digest, [0; 32]);
+    let facts = watch.end();
+    assert!(facts.window_s > 0.0);
+    assert!(facts.usable_cpus.is_some_and(|cpus| cpus > 0.0), "{facts:?}");
+    assert!(facts.peak_rss_bytes.is_some_and(|bytes| bytes > 1 << 20), "{facts:?}");
+    let me = &facts.threads[0];
+    assert!(me.busy_share.is_some_and(|share| share > 0.0), "{facts:?}");
+}
