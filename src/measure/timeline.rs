@@ -130,8 +130,8 @@ pub struct ContentEvent {
     pub tokens: Option<u32>,
     /// Its text, for a tokenizer after the request ended.
     pub text: Box<str>,
-    /// The read that brought it also brought an earlier event's bytes, so its stamp is that of a
-    /// coalesced read.
+    /// The read that brought its last byte also brought that of an earlier content event, so the gap
+    /// between the two is the client's, not the server's.
     pub coalesced: bool,
 }
 
@@ -147,7 +147,7 @@ pub struct Usage {
 }
 
 /// What a decoder made of an answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// How it ended.
     pub outcome: Outcome,

@@ -3,13 +3,22 @@
 //! One file a protocol. Nothing here names a connection or a client, so the same code is tested on
 //! captured streams at every split point and driven by any transport.
 
+pub mod message;
+pub mod models;
+pub mod openai;
+pub mod reason;
+pub mod sse;
+pub mod verdict;
+
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::measure::timeline::Answer;
+use crate::scenario::file::BackendConfig;
 use crate::units::Nanos;
 
 /// A prompt as the workload made it.
@@ -91,4 +100,61 @@ pub struct BodyOptions {
     pub ignore_eos: bool,
     /// Further keys; they replace the protocol's own of the same name.
     pub extra: std::collections::BTreeMap<String, Value>,
+}
+
+/// A protocol as users meet it: the value of `protocol`, what it is, and a backend that uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Value of `protocol` in a scenario.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+    /// A `[backends.NAME]` table that uses it.
+    pub example: &'static str,
+}
+
+/// Every protocol there is.
+pub const KINDS: &[Kind] = &[openai::chat::KIND, openai::completions::KIND];
+
+/// The protocol of a backend.
+pub fn build(config: &BackendConfig) -> Arc<dyn Protocol> {
+    match config {
+        BackendConfig::OpenaiChat(openai) => Arc::new(openai::chat::OpenaiChat::new(&openai::body_options(openai))),
+        BackendConfig::OpenaiCompletions(openai) => {
+            Arc::new(openai::completions::OpenaiCompletions::new(&openai::body_options(openai)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Example {
+        backends: BTreeMap<String, BackendConfig>,
+    }
+
+    #[test]
+    fn every_kind_has_an_example_that_builds_it() {
+        for kind in KINDS {
+            let example: Example = toml::from_str(kind.example).unwrap();
+            let config = &example.backends["main"];
+            let protocol = build(config);
+            assert_eq!((config.protocol(), protocol.name()), (kind.name, kind.name));
+            assert!(protocol.streams(), "streaming is the default");
+            assert!(protocol.path().starts_with('/') && !protocol.path().starts_with("/v1"));
+            let prompt = Prompt::Text("p".into());
+            let ask = Ask { model: "m", prompt: &prompt, max_tokens: 3 };
+            assert_eq!(protocol.body(&ask), protocol.body(&ask));
+            let body: Value = serde_json::from_slice(&protocol.body(&ask)).unwrap();
+            assert_eq!(body["temperature"], 0);
+            assert_eq!(body["stream_options"]["include_usage"], true);
+            assert!(kind.summary.ends_with('.'));
+        }
+    }
 }
