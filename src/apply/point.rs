@@ -14,14 +14,14 @@ use tokio::sync::oneshot;
 
 use super::ApplyError;
 use crate::engine::clock::PointClock;
-use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop};
+use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, WindowView};
 use crate::measure::distribution::Distribution;
 use crate::measure::metric::Unit;
 use crate::measure::timeline::{Outcome, Phase, Timeline};
 use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
 use crate::observe::host::{HostFacts, HostWatch, WatchedThread};
 use crate::report::model::{ClockSource, Connections};
-use crate::report::requests::RequestWriter;
+use crate::report::requests::RequestsWriter;
 use crate::transport;
 use crate::units::Nanos;
 
@@ -90,14 +90,14 @@ pub fn start(
     let in_flight = Arc::clone(&running.in_flight);
     let counts = Arc::new(Counts::default());
     let (ended, done) = oneshot::channel();
-    let collector = Collector { accumulator: Accumulator::new(spec), writer: RequestWriter::new(BufWriter::new(file)), counts: Arc::clone(&counts), not_started: 0 };
+    let collector = Collector { accumulator: Accumulator::new(spec), writer: RequestsWriter::new(BufWriter::new(file)), counts: Arc::clone(&counts), not_started: 0 };
     thread::Builder::new()
         .name("bench-collect".to_owned())
         .spawn(move || {
             let host = watch_host(&running, window_start, window_end);
             let (_, gone) = mpsc::channel(1);
             let timelines = std::mem::replace(&mut running.timelines, gone);
-            let collected = collector.collect(timelines);
+            let collected = collector.collect(timelines, &running.window);
             let result = finish(collected, running, host, prompts_repeated, records);
             // Nobody waits when the whole apply was abandoned.
             let _ = ended.send(result);
@@ -109,17 +109,22 @@ pub fn start(
 /// Folds timelines as they come: memory does not grow with their number.
 struct Collector {
     accumulator: Accumulator,
-    writer: RequestWriter<BufWriter<File>>,
+    writer: RequestsWriter<BufWriter<File>>,
     counts: Arc<Counts>,
     not_started: u64,
 }
 
 impl Collector {
-    fn collect(mut self, mut timelines: mpsc::Receiver<Timeline>) -> std::io::Result<Self> {
+    fn collect(mut self, mut timelines: mpsc::Receiver<Timeline>, window: &WindowView) -> std::io::Result<Self> {
         // A record that cannot be written must not stop the reading: workers would wait for the
         // channel and the measurement would change. The error is reported at the end.
         let mut failure = None;
+        let mut open = true;
         while let Some(timeline) = timelines.blocking_recv() {
+            if let (true, Some(end)) = (open, window.end()) {
+                self.accumulator.close_window(end);
+                open = false;
+            }
             self.count(&timeline);
             if let Some(record) = self.accumulator.record(timeline)
                 && failure.is_none()

@@ -32,7 +32,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use run::{Finished, Running, start};
+pub use run::{Finished, Running, WindowView, start};
 pub use stop::{Stop, StopLevel};
 
 /// What fills the requests of a point: pure functions of identity.

@@ -33,10 +33,23 @@ pub struct Running {
     pub in_flight: Arc<AtomicU64>,
     /// The clock of the point.
     pub clock: PointClock,
+    /// The measured window as far as it is known.
+    pub window: WindowView,
     /// Kernel thread ids of the workers, complete before the clock passes zero.
     pub worker_threads: Arc<Mutex<Vec<i32>>>,
     /// What the supervisor hands over at the end.
     pub finished: Finished,
+}
+
+/// A look at the measured window from outside the engine.
+#[derive(Clone, Debug)]
+pub struct WindowView(Arc<Window>);
+
+impl WindowView {
+    /// Its end, once it is known: from the start, except in a closed loop.
+    pub fn end(&self) -> Option<Nanos> {
+        self.0.end()
+    }
 }
 
 /// The end of a point.
@@ -76,6 +89,7 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
         threads: Arc::default(),
     };
     let worker_threads = Arc::clone(&shared.threads);
+    let window = WindowView(Arc::clone(&shared.window));
     thread::Builder::new()
         .name("bench-point".to_owned())
         .spawn(move || {
@@ -84,7 +98,7 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
             let _ = ended.send(stats);
         })
         .map_err(|error| EngineError::Setup(error.to_string()))?;
-    Ok(Running { timelines, in_flight, clock, worker_threads, finished: Finished(finished) })
+    Ok(Running { timelines, in_flight, clock, window, worker_threads, finished: Finished(finished) })
 }
 
 #[derive(Clone)]

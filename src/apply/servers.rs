@@ -1,0 +1,196 @@
+//! The servers of a plan: simulators started, addresses and headers resolved, each probed once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use url::Url;
+
+use super::address::{api_root, endpoint};
+use super::probe::{self, Probed, Subject};
+use super::{ApplyError, Event, secrets};
+use crate::assets::Assets;
+use crate::engine::Target;
+use crate::observe::server::ServerFacts;
+use crate::protocol::{self, Protocol};
+use crate::scenario::file::{BackendConfig, ScenarioFile};
+use crate::simulator::child::SimProcess;
+use crate::transport::http_client::HttpClient;
+
+/// A backend that is ready to be measured.
+#[derive(Clone, Debug)]
+struct Ready {
+    root: Url,
+    headers: HeaderMap,
+    protocol: Arc<dyn Protocol>,
+}
+
+/// A backend is probed once per configuration and model; an axis may change either.
+type Key = (String, String);
+
+/// Servers by what the points say of them. Simulators end when this is dropped.
+#[derive(Debug)]
+pub struct Servers {
+    env: BTreeMap<String, String>,
+    assets: Assets,
+    client: HttpClient,
+    simulators: BTreeMap<String, SimProcess>,
+    ready: BTreeMap<String, Ready>,
+    probed: BTreeMap<Key, Probed>,
+}
+
+impl Servers {
+    /// None yet.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(env: BTreeMap<String, String>, assets: Assets) -> Result<Self, ApplyError> {
+        let client = HttpClient::new().map_err(|error| ApplyError::Internal(error.to_string()))?;
+        Ok(Self { env, assets, client, simulators: BTreeMap::new(), ready: BTreeMap::new(), probed: BTreeMap::new() })
+    }
+
+    /// Makes every backend and model of `points` ready. All problems of all backends are reported at
+    /// once, before the first request that counts.
+    ///
+    /// # Errors
+    /// Missing secrets first, then what the probes found.
+    pub async fn prepare(
+        &mut self,
+        points: &[ScenarioFile],
+        observer: &mut dyn FnMut(Event),
+    ) -> Result<(), ApplyError> {
+        let mut missing = Vec::new();
+        for file in points {
+            for class in &file.traffic {
+                let Some(backend) = file.backends.get(&class.backend) else { continue };
+                match self.resolve(&class.backend, backend).await {
+                    Ok(()) => {}
+                    Err(ApplyError::Secrets(errors)) => missing.extend(errors),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            missing.dedup();
+            return Err(ApplyError::Secrets(missing));
+        }
+        let mut failures = Vec::new();
+        for file in points {
+            for class in &file.traffic {
+                let Some(backend) = file.backends.get(&class.backend) else { continue };
+                let key = (identity(backend), class.model.clone());
+                if self.probed.contains_key(&key) {
+                    continue;
+                }
+                observer(Event::Probing { backend: class.backend.clone(), model: class.model.clone() });
+                match self.probe(&class.backend, backend, &class.model).await {
+                    Ok(probed) => {
+                        for warning in &probed.warnings {
+                            observer(Event::Warning(warning.clone()));
+                        }
+                        observer(Event::Probed {
+                            backend: class.backend.clone(),
+                            model: probed.model.clone(),
+                            software: probed.facts.software.clone().or_else(|| probed.facts.server_header.clone()),
+                        });
+                        self.probed.insert(key, probed);
+                    }
+                    // A backend that failed for one model is not asked again for another point.
+                    Err(failure) if failures.contains(&failure) => {}
+                    Err(failure) => failures.push(failure),
+                }
+            }
+        }
+        if failures.is_empty() { Ok(()) } else { Err(ApplyError::Probe(failures)) }
+    }
+
+    async fn resolve(&mut self, name: &str, backend: &BackendConfig) -> Result<(), ApplyError> {
+        let identity = identity(backend);
+        if self.ready.contains_key(&identity) {
+            return Ok(());
+        }
+        let config = backend.openai();
+        let headers =
+            secrets::headers(name, config, &self.env, &self.assets).map_err(ApplyError::Secrets)?;
+        let address = match config.url.strip_prefix("sim:") {
+            Some(profile) => self.simulator(name, profile).await?,
+            None => config.url.clone(),
+        };
+        let root = api_root(&address)
+            .map_err(|reason| ApplyError::Address { backend: name.to_owned(), reason })?;
+        self.ready.insert(identity, Ready { root, headers, protocol: protocol::build(backend) });
+        Ok(())
+    }
+
+    /// Address of the simulator with these settings: one process for all backends that name it.
+    async fn simulator(&mut self, backend: &str, profile: &str) -> Result<String, ApplyError> {
+        if let Some(running) = self.simulators.get(profile) {
+            return Ok(running.url().to_owned());
+        }
+        let started = SimProcess::start(profile).await.map_err(|error| ApplyError::Simulator {
+            backend: backend.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let address = started.url().to_owned();
+        self.simulators.insert(profile.to_owned(), started);
+        Ok(address)
+    }
+
+    async fn probe(
+        &self,
+        name: &str,
+        backend: &BackendConfig,
+        model: &str,
+    ) -> Result<Probed, probe::ProbeError> {
+        let ready = &self.ready[&identity(backend)];
+        let subject = Subject {
+            backend: name.to_owned(),
+            root: ready.root.clone(),
+            headers: ready.headers.clone(),
+            protocol: Arc::clone(&ready.protocol),
+            model: model.to_owned(),
+            timeout: backend.openai().timeout.get(),
+        };
+        probe::probe(&self.client, &subject).await
+    }
+
+    /// One target per traffic class of a prepared point.
+    ///
+    /// # Errors
+    /// When the point was not prepared.
+    pub fn targets(&self, file: &ScenarioFile) -> Result<Vec<Target>, ApplyError> {
+        file.traffic
+            .iter()
+            .map(|class| {
+                let unprepared = || ApplyError::Internal(format!("backend `{}` was not probed", class.backend));
+                let backend = file.backends.get(&class.backend).ok_or_else(unprepared)?;
+                let identity = identity(backend);
+                let ready = self.ready.get(&identity).ok_or_else(unprepared)?;
+                let probed = self.probed.get(&(identity, class.model.clone())).ok_or_else(unprepared)?;
+                Ok(Target {
+                    url: endpoint(&ready.root, ready.protocol.path()),
+                    headers: ready.headers.clone(),
+                    protocol: Arc::clone(&ready.protocol),
+                    model: probed.model.clone(),
+                    timeout: backend.openai().timeout.get(),
+                })
+            })
+            .collect()
+    }
+
+    /// What the servers of a point said of themselves, by backend.
+    pub fn facts(&self, file: &ScenarioFile) -> BTreeMap<String, ServerFacts> {
+        file.traffic
+            .iter()
+            .filter_map(|class| {
+                let key = (identity(file.backends.get(&class.backend)?), class.model.clone());
+                Some((class.backend.clone(), self.probed.get(&key)?.facts.clone()))
+            })
+            .collect()
+    }
+}
+
+/// Everything that makes a backend another one, as text. References to secrets, never values.
+fn identity(backend: &BackendConfig) -> String {
+    serde_json::to_string(backend).unwrap_or_default()
+}
