@@ -1,3 +1,29 @@
 //! Timelines to metrics, histograms, SLO verdicts and validity. No IO.
+//!
+//! `Timeline` → [`attribution`] → `RequestRecord` → [`derive`] → [`accumulator`] → `PointMeasurement`.
+//! Everything about a measured request is derived from its record, so a stored record file can be
+//! judged again exactly ([`rejudge`]).
 
+pub mod accumulator;
+pub mod attribution;
+mod class;
+pub mod derive;
+pub mod distribution;
+pub mod facts;
+pub mod help;
+pub mod interval;
+pub mod metric;
+mod reasons;
+pub mod rejudge;
+pub mod slo;
 pub mod timeline;
+pub mod validity;
+mod window;
+
+pub use accumulator::{Accumulator, ClassSpec, MeasureSpec, PointMeasurement};
+pub use distribution::Distribution;
+pub use facts::{ClientFacts, EngineFacts};
+pub use help::metric_help;
+pub use metric::Metric;
+pub use rejudge::{needs_records, rejudge, rejudge_from_records};
+pub use slo::JudgeSpec;

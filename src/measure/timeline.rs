@@ -1,11 +1,12 @@
 //! What the engine hands over for each request: its stamps, its events and the one way it ended.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::Nanos;
 
 /// Who a request is, whatever worker sent it and whenever it left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "loop")]
 pub enum RequestId {
     /// Open loop: position in the global schedule, warm-up included.
@@ -35,7 +36,7 @@ pub enum Phase {
 }
 
 /// The one way a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Finish reason, `[DONE]` or the protocol's own end, complete HTTP framing, and content.
@@ -97,7 +98,7 @@ impl Outcome {
 }
 
 /// Why a request did not complete.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// Stable word: `http_500`, `in_band_error`, `cut_mid_stream`, `no_end`, `drain_limit`, …
     pub code: String,
@@ -107,7 +108,7 @@ pub struct Reason {
 }
 
 /// What a content event carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentKind {
     /// Text of the answer.
@@ -170,7 +171,7 @@ pub struct Answer {
 }
 
 /// Whether a connection was opened for a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionUse {
     /// The transport cannot tell, or none was reached.

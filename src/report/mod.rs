@@ -1,1 +1,11 @@
 //! Versioned report types, renderers and comparison. Measures nothing.
+
+pub mod compare;
+pub mod csv;
+pub mod junit;
+pub mod markdown;
+pub mod model;
+pub mod requests;
+pub mod schema;
+pub mod terminal;
+mod text;

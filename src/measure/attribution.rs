@@ -1,0 +1,107 @@
+//! Timeline to record: tokens of events and answers, off the hot path.
+
+use super::accumulator::ClassSpec;
+use super::timeline::{Answer, ContentEvent, Timeline};
+use crate::report::model::TokenAttribution;
+use crate::report::requests::{EventsRecord, KindRun, OutputSource, RequestRecord, TokensRecord};
+use crate::tokens::Tokenizer;
+
+/// The record of a request, its tokens counted and attributed to its events.
+pub fn record_of(timeline: Timeline, class: &ClassSpec) -> RequestRecord {
+    let tokenizer = class.tokenizer.as_deref();
+    let events = events_of(&timeline.answer.events, tokenizer);
+    let tokens = tokens_of(&timeline, events.as_ref(), tokenizer);
+    let Answer { outcome, reason, empty_events, finish_reason, model, retry_after_s, .. } = timeline.answer;
+    RequestRecord {
+        id: timeline.id,
+        class: class.name.clone(),
+        outcome,
+        reason,
+        streamed: timeline.streamed,
+        stamps_ns: timeline.stamps.into(),
+        events,
+        empty_events,
+        tokens,
+        connection: timeline.connection,
+        finish_reason,
+        model,
+        retry_after_s,
+    }
+}
+
+/// Events in compact form. Tokens of an event: as the server said, else the tokenizer on its text, else
+/// one. The weakest source used names the attribution.
+fn events_of(events: &[ContentEvent], tokenizer: Option<&dyn Tokenizer>) -> Option<EventsRecord> {
+    let first = events.first()?;
+    let mut record = EventsRecord {
+        first_ns: first.at,
+        gaps_ns: events.windows(2).map(|pair| pair[1].at.saturating_sub(pair[0].at)).collect(),
+        tokens: Vec::with_capacity(events.len()),
+        attribution: TokenAttribution::Server,
+        kinds: Vec::new(),
+        blurred: Vec::new(),
+    };
+    for (position, event) in (0..).zip(events) {
+        let (tokens, source) = tokens_of_event(event, tokenizer);
+        record.tokens.push(tokens);
+        record.attribution = record.attribution.max(source);
+        match record.kinds.last_mut() {
+            Some(run) if run.kind == event.kind => run.count += 1,
+            _ => record.kinds.push(KindRun { kind: event.kind, count: 1 }),
+        }
+        if event.coalesced {
+            record.blurred.push(position);
+        }
+    }
+    if record.tokens.iter().all(|tokens| *tokens == 1) {
+        record.tokens = Vec::new();
+    }
+    Some(record)
+}
+
+fn tokens_of_event(event: &ContentEvent, tokenizer: Option<&dyn Tokenizer>) -> (u32, TokenAttribution) {
+    match (event.tokens, tokenizer) {
+        (Some(tokens), _) => (tokens, TokenAttribution::Server),
+        // A content event is non-empty, so it carries at least part of a token.
+        (None, Some(tokenizer)) => {
+            let tokens = u32::try_from(tokenizer.count(&event.text)).unwrap_or(u32::MAX);
+            (tokens.max(1), TokenAttribution::Tokenizer)
+        }
+        (None, None) => (1, TokenAttribution::Assumed),
+    }
+}
+
+fn tokens_of(timeline: &Timeline, events: Option<&EventsRecord>, tokenizer: Option<&dyn Tokenizer>) -> TokensRecord {
+    let usage = timeline.answer.usage.unwrap_or_default();
+    let counted = tokenizer.and_then(|tokenizer| Some(tokenizer.count(&whole_text(&timeline.answer)?) as u64));
+    let by_events = events.map(|events| (0..events.len()).map(|at| u64::from(events.tokens_at(at))).sum());
+    let (output, output_source) = [
+        (usage.output_tokens, OutputSource::Usage),
+        (counted, OutputSource::Tokenizer),
+        (by_events, OutputSource::Events),
+    ]
+    .into_iter()
+    .find_map(|(count, source)| Some((count?, source)))
+    .unzip();
+    TokensRecord {
+        input_asked: timeline.input_tokens_asked.into(),
+        input_counted: timeline.input_tokens_counted.map(u64::from),
+        input_usage: usage.input_tokens,
+        input_cached: usage.cached_tokens,
+        output_asked: timeline.output_tokens_asked.into(),
+        output,
+        output_source,
+        output_counted: counted,
+    }
+}
+
+/// The text of the whole answer: tokens may span events, so events are joined before they are counted.
+fn whole_text(answer: &Answer) -> Option<String> {
+    if let Some(text) = &answer.body_text {
+        return Some(text.to_string());
+    }
+    if answer.events.is_empty() {
+        return None;
+    }
+    Some(answer.events.iter().map(|event| &*event.text).collect())
+}

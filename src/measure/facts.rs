@@ -1,0 +1,63 @@
+//! What the engine and the host sampler know and no timeline tells.
+
+use jiff::Timestamp;
+
+use super::distribution::Distribution;
+use super::metric::Unit;
+use crate::report::model::{ClockSource, Connections};
+use crate::units::Nanos;
+
+/// What the engine knows about a finished point.
+#[derive(Clone, Debug)]
+pub struct EngineFacts {
+    /// Start of the measured window, in nanoseconds since the start of the point.
+    pub window_start_ns: Nanos,
+    /// Its end (exclusive). Requests with `start ≤ intended < end` are the measured ones.
+    pub window_end_ns: Nanos,
+    /// Wall-clock time of the start of the window.
+    pub window_started_at: Timestamp,
+    /// Measured planned intents by class, in the order of `MeasureSpec::classes`: open loop from the
+    /// schedule, closed loop the intents that came due.
+    pub planned: Vec<u64>,
+    /// Measured requests that were not started through the client's own fault (a worker that fell
+    /// behind, no file descriptor). Those that `max_in_flight` dropped and those after a signal are
+    /// not the client's fault.
+    pub not_started_by_client: u64,
+    /// Who took the stamps.
+    pub clock: ClockSource,
+    /// The client about itself.
+    pub client: ClientFacts,
+}
+
+/// The client about itself. What could not be sampled is absent.
+#[derive(Clone, Debug)]
+pub struct ClientFacts {
+    /// How late the workers' timers fired: nanoseconds, [`Unit::Time`].
+    pub loop_lag: Distribution,
+    /// CPU time of the process over the window, as a share of the cores it may use.
+    pub cpu_share: Option<f64>,
+    /// CPU time of the busiest worker thread over the window.
+    pub busiest_core_share: Option<f64>,
+    /// Share of the window in which the CPU quota held the process back.
+    pub throttled_share: Option<f64>,
+    /// Largest resident set in bytes.
+    pub peak_rss_bytes: Option<u64>,
+    /// Connections over the whole point.
+    pub connections: Connections,
+    /// Prompts sent more than once without being asked to, warm-up included.
+    pub prompts_repeated: u64,
+}
+
+impl Default for ClientFacts {
+    fn default() -> Self {
+        Self {
+            loop_lag: Distribution::new(Unit::Time),
+            cpu_share: None,
+            busiest_core_share: None,
+            throttled_share: None,
+            peak_rss_bytes: None,
+            connections: Connections::default(),
+            prompts_repeated: 0,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Whether the client, not the server, made the number; and the error budget.
+
+use super::slo::{JudgeSpec, share};
+use crate::report::model::{Errors, PointReport, ReasonCount, Validity, ValidityReason, ValidityState};
+use crate::scenario::file::{ErrorsConfig, ValidityConfig};
+
+/// The client took requests up late.
+pub const DISPATCH_LAG: &str = "dispatch_lag";
+/// The client did not start requests that were due.
+pub const STARTED: &str = "started";
+/// Reads were coalesced, so stamps are those of a later read.
+pub const STAMPS_BLURRED: &str = "stamps_blurred";
+/// The CPU quota held the client back.
+pub const CPU_THROTTLED: &str = "cpu_throttled";
+/// A worker had no CPU to spare.
+pub const CORE_BUSY: &str = "core_busy";
+/// Prompts were sent again without being asked to.
+pub const PROMPTS_REPEATED: &str = "prompts_repeated";
+/// Outcomes do not add up to the planned requests.
+pub const OUTCOMES_SUM: &str = "outcomes_sum";
+
+/// Every reason code.
+pub const CODES: [&str; 7] =
+    [DISPATCH_LAG, STARTED, STAMPS_BLURRED, CPU_THROTTLED, CORE_BUSY, PROMPTS_REPEATED, OUTCOMES_SUM];
+
+/// Judges what a point says about its client.
+pub fn judge(point: &PointReport, spec: &JudgeSpec) -> Validity {
+    let limits = &spec.validity;
+    let reasons: Vec<_> = [
+        outcomes_sum(point),
+        dispatch_lag(point, limits, spec.smallest_deadline_ms()),
+        started(point, limits),
+        stamps_blurred(point, limits),
+        over(
+            CPU_THROTTLED,
+            point.client.throttled_share,
+            limits.throttled_suspect_share,
+            "the CPU quota held the client back for {observed} of the window; the limit is {limit}",
+        ),
+        over(
+            CORE_BUSY,
+            point.client.busiest_core_share,
+            limits.busy_core_suspect_share,
+            "the busiest worker used {observed} of its core; the limit is {limit}",
+        ),
+        prompts_repeated(point),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let state = reasons.iter().map(|reason| reason.state).max().unwrap_or_default();
+    Validity { state, reasons }
+}
+
+/// The error budget: the share of planned requests that did not complete.
+pub fn error_budget(planned: u64, failed: u64, config: &ErrorsConfig, reasons: Vec<ReasonCount>) -> Errors {
+    let share = share(failed, planned);
+    Errors { share, max_share: config.max_share, broken: share > config.max_share, reasons }
+}
+
+fn outcomes_sum(point: &PointReport) -> Option<ValidityReason> {
+    let broken: Vec<_> = std::iter::once(("all classes", &point.outcomes))
+        .chain(point.classes.iter().map(|(name, class)| (name.as_str(), &class.outcomes)))
+        .filter(|(_, outcomes)| outcomes.sum() != outcomes.planned)
+        .collect();
+    let (whose, outcomes) = broken.first()?;
+    let (sum, planned) = (outcomes.sum(), outcomes.planned);
+    #[allow(clippy::cast_precision_loss)]
+    Some(ValidityReason {
+        code: OUTCOMES_SUM.to_owned(),
+        state: ValidityState::Invalid,
+        message: format!("{sum} requests ended where {planned} were planned ({whose}); this is a bug in bench"),
+        observed: sum as f64,
+        limit: planned as f64,
+    })
+}
+
+fn dispatch_lag(point: &PointReport, limits: &ValidityConfig, deadline_ms: Option<f64>) -> Option<ValidityReason> {
+    let lag_ms = point.client.dispatch_lag_ms.as_ref()?.quantiles.p99;
+    let median = |name: &str| point.metrics.get(name).map(|metric| metric.quantiles.p50);
+    let (yardstick, whose) = match deadline_ms {
+        Some(deadline) => (deadline, "smallest deadline"),
+        None => match median("ttft_ms") {
+            Some(ttft) => (ttft, "median TTFT"),
+            None => (median("e2e_ms")?, "median end-to-end latency"),
+        },
+    };
+    let observed = lag_ms / yardstick;
+    let (state, limit) = if observed > limits.dispatch_lag_invalid_share {
+        (ValidityState::Invalid, limits.dispatch_lag_invalid_share)
+    } else if observed > limits.dispatch_lag_suspect_share {
+        (ValidityState::Suspect, limits.dispatch_lag_suspect_share)
+    } else {
+        return None;
+    };
+    let (percent, limit_percent) = (percent(observed), percent(limit));
+    let message = format!(
+        "the client took requests up {lag_ms:.3} ms late (p99), {percent} of the {whose} ({yardstick:.3} ms); \
+         the limit is {limit_percent}"
+    );
+    Some(ValidityReason { code: DISPATCH_LAG.to_owned(), state, message, observed, limit })
+}
+
+fn started(point: &PointReport, limits: &ValidityConfig) -> Option<ValidityReason> {
+    let planned = point.outcomes.planned;
+    if planned == 0 {
+        return None;
+    }
+    let missing = point.client.not_started;
+    let observed = share(planned.saturating_sub(missing), planned);
+    let (state, limit) = if observed < limits.started_invalid_share {
+        (ValidityState::Invalid, limits.started_invalid_share)
+    } else if observed < limits.started_suspect_share {
+        (ValidityState::Suspect, limits.started_suspect_share)
+    } else {
+        return None;
+    };
+    let (percent, limit_percent) = (percent(observed), percent(limit));
+    let message = format!(
+        "the client failed to start {missing} of {planned} requests; {percent} were started, the limit is {limit_percent}"
+    );
+    Some(ValidityReason { code: STARTED.to_owned(), state, message, observed, limit })
+}
+
+fn stamps_blurred(point: &PointReport, limits: &ValidityConfig) -> Option<ValidityReason> {
+    let client = &point.client;
+    over(
+        STAMPS_BLURRED,
+        (client.stamps > 0).then(|| share(client.blurred_stamps, client.stamps)),
+        limits.blurred_stamps_suspect_share,
+        "{observed} of the content events came in a read with an earlier one, so their stamps are late; the limit is {limit}",
+    )
+}
+
+fn prompts_repeated(point: &PointReport) -> Option<ValidityReason> {
+    let repeated = point.client.prompts_repeated;
+    #[allow(clippy::cast_precision_loss)]
+    (repeated > 0).then(|| ValidityReason {
+        code: PROMPTS_REPEATED.to_owned(),
+        state: ValidityState::Suspect,
+        message: format!("{repeated} prompts were sent more than once, so a prefix cache may have answered"),
+        observed: repeated as f64,
+        limit: 0.0,
+    })
+}
+
+/// A share that makes a point suspect above its limit.
+fn over(code: &str, observed: Option<f64>, limit: f64, message: &str) -> Option<ValidityReason> {
+    let observed = observed.filter(|observed| *observed > limit)?;
+    let message = message.replace("{observed}", &percent(observed)).replace("{limit}", &percent(limit));
+    Some(ValidityReason { code: code.to_owned(), state: ValidityState::Suspect, message, observed, limit })
+}
+
+fn percent(share: f64) -> String {
+    let text = format!("{:.2}", share * 100.0);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{text} %")
+}
