@@ -1,0 +1,568 @@
+//! An apply from its first look at the store to its last object in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::held::{self, Chosen, RunMode};
+use super::point::{self, Measured, Started};
+use super::servers::Servers;
+use super::{ApplyError, Event, Progress};
+use crate::assets::Assets;
+use crate::engine::{self, ClosedPlan, Job, LoopPlan, Source, Stop, StopLevel};
+use crate::measure::timeline::{Phase, RequestId};
+use crate::measure::{ClassSpec, MeasureSpec};
+use crate::plan::{Plan, Point};
+use crate::report::model::{
+    PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason, ValidityState, Warning,
+};
+use crate::scenario::file::ScenarioFile;
+use crate::store::layout::RunPath;
+use crate::store::runs;
+use crate::store::spool::{Kept, Spool};
+use crate::store::{GZIP, JSON, Store};
+use crate::transport::http_client::HttpClient;
+use crate::units::Nanos;
+use crate::workload::{Content, Traffic};
+
+/// Time workers get to start before the clock of a point does.
+const LEAD: Duration = Duration::from_millis(200);
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// How to carry a plan out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which run.
+    pub mode: RunMode,
+    /// Only these points: ids or unique beginnings of ids. Empty: all.
+    pub only: Vec<String>,
+    /// Time that requests in flight get after the first signal.
+    pub grace: Duration,
+    /// Worker threads.
+    pub workers: usize,
+    /// Environment variables, for secrets.
+    pub env: BTreeMap<String, String>,
+    /// Files that the scenario names.
+    pub assets: Assets,
+    /// Provenance known before the run: build, host, command line.
+    pub provenance: Provenance,
+    /// The scenario as the report names it.
+    pub scenario: ScenarioRef,
+}
+
+/// What an apply leaves behind.
+#[derive(Debug)]
+pub struct Applied {
+    /// The report, final or of the points so far.
+    pub report: Report,
+    /// Address of the report in the store, or its local path when it was not stored.
+    pub location: String,
+    /// Points measured by this call.
+    pub measured: usize,
+    /// Whether a signal ended it early.
+    pub interrupted: bool,
+    /// Whether points of the plan are still missing.
+    pub unfinished: bool,
+    /// What could not be stored and where it was kept.
+    pub kept: Option<Kept>,
+}
+
+/// Carries out `plan`.
+///
+/// # Errors
+/// When nothing more can be measured; what was finished before is stored.
+pub async fn apply(
+    plan: &Plan,
+    store: &Store,
+    spool: Spool,
+    options: Options,
+    stop: &Stop,
+    observer: &mut dyn FnMut(Event),
+) -> Result<Applied, ApplyError> {
+    if let Err(moved) = plan.verify_inputs(&options.assets) {
+        let lines: Vec<String> = moved.iter().map(ToString::to_string).collect();
+        return Err(ApplyError::InputMoved(lines.join("\n")));
+    }
+    let wanted = wanted_points(plan, &options.only)?;
+    let now = Timestamp::now();
+    match held::choose(store, plan, &options.mode, now).await? {
+        Chosen::Finished { path } => {
+            let report = held::report(store, &path).await?;
+            let location = store.location(&path.report());
+            Ok(Applied { report, location, measured: 0, interrupted: false, unfinished: false, kept: None })
+        }
+        Chosen::Continued(entry) => {
+            let mut held = BTreeMap::new();
+            for id in entry.finished_points() {
+                if let Some(report) = held::point_report(store, &entry.path, id).await? {
+                    held.insert(id.to_owned(), report);
+                }
+            }
+            let run = Run::new(plan, store, spool, options, entry.path, held, Vec::new());
+            run.carry_out(true, &wanted, stop, observer).await
+        }
+        Chosen::Opened { path, sources } => {
+            open(store, plan, &path).await?;
+            let taken = held::take_over(store, plan, &sources).await?;
+            let history = match options.mode {
+                RunMode::Converge { .. } => sources,
+                RunMode::Named(_) | RunMode::Rerun => runs::runs_of_scenario(store, &plan.scenario.name).await?,
+            };
+            let seen = plan.points.iter().filter(|point| !taken.contains_key(&point.id));
+            let seen = seen.filter(|point| held::seen_before(point, &history, now)).map(|point| point.id.clone());
+            let seen = seen.collect();
+            let run = Run::new(plan, store, spool, options, path, taken, seen);
+            run.carry_out(false, &wanted, stop, observer).await
+        }
+    }
+}
+
+/// Writes plan.json: the first object of a run, which also proves that the store can be written and
+/// that it honours create-once.
+async fn open(store: &Store, plan: &Plan, path: &RunPath) -> Result<(), ApplyError> {
+    let bytes = Bytes::from(plan.to_json());
+    store.create(&path.plan_json(), bytes.clone(), JSON).await?;
+    store.ensure_conditional(&path.plan_json(), bytes, JSON).await?;
+    Ok(())
+}
+
+fn wanted_points(plan: &Plan, only: &[String]) -> Result<Vec<usize>, ApplyError> {
+    if only.is_empty() {
+        return Ok((0..plan.points.len()).collect());
+    }
+    let mut wanted = Vec::new();
+    for asked in only {
+        let matching: Vec<usize> =
+            (0..plan.points.len()).filter(|index| plan.points[*index].id.starts_with(asked.as_str())).collect();
+        match matching.as_slice() {
+            [one] => wanted.push(*one),
+            [] => {
+                let reason = "no point of the plan has this id; `bench plan` lists them".to_owned();
+                return Err(ApplyError::Only { asked: asked.clone(), reason });
+            }
+            several => {
+                let reason = format!("{} points begin like this", several.len());
+                return Err(ApplyError::Only { asked: asked.clone(), reason });
+            }
+        }
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    Ok(wanted)
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    store: &'a Store,
+    spool: Spool,
+    options: Options,
+    path: RunPath,
+    /// Reports by point id.
+    held: BTreeMap<String, PointReport>,
+    /// Points whose unsalted prompts the servers may have seen lately.
+    seen: Vec<String>,
+    servers: BTreeMap<String, crate::observe::server::ServerFacts>,
+    kept: Option<Kept>,
+    measured: usize,
+    started_at: Timestamp,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        plan: &'a Plan,
+        store: &'a Store,
+        spool: Spool,
+        options: Options,
+        path: RunPath,
+        held: BTreeMap<String, PointReport>,
+        seen: Vec<String>,
+    ) -> Self {
+        Self {
+            plan,
+            store,
+            spool,
+            options,
+            path,
+            held,
+            seen,
+            servers: BTreeMap::new(),
+            kept: None,
+            measured: 0,
+            started_at: Timestamp::now(),
+        }
+    }
+
+    async fn carry_out(
+        mut self,
+        continued: bool,
+        wanted: &[usize],
+        stop: &Stop,
+        observer: &mut dyn FnMut(Event),
+    ) -> Result<Applied, ApplyError> {
+        observer(Event::RunOpened {
+            run_id: self.path.run_id().to_owned(),
+            continued,
+            points: self.plan.points.len(),
+            held: self.held.len(),
+            location: self.store.location(&self.path.folder()),
+        });
+        self.store_taken_over(continued, observer).await;
+        let todo: Vec<usize> =
+            wanted.iter().copied().filter(|index| !self.held.contains_key(&self.plan.points[*index].id)).collect();
+        let mut partial = None;
+        if !todo.is_empty() {
+            partial = self.measure(&todo, stop, observer).await?;
+        }
+        self.conclude(partial, stop.level() > StopLevel::Run).await
+    }
+
+    /// Points of other runs become objects of this one, so that it is whole by itself.
+    async fn store_taken_over(&mut self, continued: bool, observer: &mut dyn FnMut(Event)) {
+        if continued {
+            return;
+        }
+        for (index, point) in self.plan.points.iter().enumerate() {
+            let Some(report) = self.held.get(&point.id).cloned() else { continue };
+            self.store_point(&report).await;
+            observer(Event::PointReused { index, report: Box::new(report) });
+        }
+    }
+
+    /// Measures what is missing. Returns the report of a point that a signal cut short.
+    async fn measure(
+        &mut self,
+        todo: &[usize],
+        stop: &Stop,
+        observer: &mut dyn FnMut(Event),
+    ) -> Result<Option<PointReport>, ApplyError> {
+        let files: Vec<ScenarioFile> = todo
+            .iter()
+            .map(|index| self.plan.point_scenario(*index))
+            .collect::<Result<_, _>>()
+            .map_err(|error| ApplyError::Internal(error.to_string()))?;
+        let mut servers = Servers::new(self.options.env.clone(), self.options.assets.clone())?;
+        tokio::select! {
+            biased;
+            () = stop.reached(StopLevel::Drain) => return Ok(None),
+            prepared = servers.prepare(&files, observer) => prepared?,
+        }
+        for (position, (index, file)) in todo.iter().zip(&files).enumerate() {
+            if stop.level() > StopLevel::Run {
+                break;
+            }
+            let left = Duration::from_secs_f64(
+                todo[position + 1..].iter().map(|index| self.plan.points[*index].estimate.wall_s).sum(),
+            );
+            self.servers.extend(servers.facts(file));
+            let finished = self.measure_point(*index, file, &servers, left, stop, observer).await?;
+            if let Some(partial) = finished {
+                return Ok(Some(partial));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn measure_point(
+        &mut self,
+        index: usize,
+        file: &ScenarioFile,
+        servers: &Servers,
+        left: Duration,
+        stop: &Stop,
+        observer: &mut dyn FnMut(Event),
+    ) -> Result<Option<PointReport>, ApplyError> {
+        let point = &self.plan.points[index];
+        let salt = self.path.run_id().to_owned();
+        let seed = self.plan.point_seed(index).map_err(|error| ApplyError::Internal(error.to_string()))?;
+        let assets = self.options.assets.clone();
+        let for_traffic = file.clone();
+        // Loading a tokenizer or a dataset takes seconds: signals must be heard meanwhile.
+        let traffic = tokio::task::spawn_blocking(move || Traffic::build(&for_traffic, seed, Some(&salt), &assets))
+            .await
+            .map_err(|error| ApplyError::Internal(error.to_string()))??;
+        let traffic = Arc::new(traffic);
+        let plan = loop_plan(&traffic, file);
+        let job = self.job(file, &traffic, plan.clone(), servers)?;
+        let spec = measure_spec(file, &traffic, &plan);
+        let records = self.spool.file(&self.path.point_requests(&point.id)?)?;
+        let expected = Duration::from_secs_f64(point.estimate.wall_s);
+        observer(Event::PointStarted {
+            index,
+            total: self.plan.points.len(),
+            id: point.id.clone(),
+            coordinates: point.coordinates.clone(),
+            expected,
+        });
+        let mut started =
+            point::start(job, spec, traffic.repeated_prompts(), records, stop, self.options.grace)?;
+        let pace = Pace { index, total: self.plan.points.len(), expected, left };
+        let measured = watch(&mut started, pace, stop, observer).await?;
+        self.take_in(index, point, measured, observer).await
+    }
+
+    fn job(
+        &self,
+        file: &ScenarioFile,
+        traffic: &Arc<Traffic>,
+        plan: LoopPlan,
+        servers: &Servers,
+    ) -> Result<Job, ApplyError> {
+        Ok(Job {
+            plan,
+            source: Arc::new(TrafficSource(Arc::clone(traffic))),
+            targets: servers.targets(file)?.into(),
+            max_in_flight: file.load.max_in_flight().cloned(),
+            drain_max: file.phases.drain.max.nanos(),
+            workers: self.options.workers,
+            transport: Arc::new(|| match HttpClient::new() {
+                Ok(client) => Ok(Box::new(client)),
+                Err(error) => Err(engine::EngineError::Setup(error.to_string())),
+            }),
+            lead: LEAD,
+        })
+    }
+
+    /// Stores a finished point; hands an interrupted one back.
+    async fn take_in(
+        &mut self,
+        index: usize,
+        point: &Point,
+        measured: Measured,
+        observer: &mut dyn FnMut(Event),
+    ) -> Result<Option<PointReport>, ApplyError> {
+        let Measured { measurement, interrupted, .. } = measured;
+        let mut report = measurement.into_report(point.id.clone(), point.digest.clone(), point.coordinates.clone());
+        if interrupted {
+            mark_interrupted(&mut report);
+            return Ok(Some(report));
+        }
+        if self.seen.contains(&point.id) && !salted(self.plan, index) {
+            report.warnings.push(Warning {
+                code: "prompts_seen_before".to_owned(),
+                message: "this point was measured in the last 24 hours with the same prompts: a prefix cache of the \
+                          server may still hold them; `salt = \"run\"` gives each run prompts of its own"
+                    .to_owned(),
+            });
+        }
+        // Records first: a point counts as finished once its report is there.
+        let requests = self.path.point_requests(&point.id)?;
+        if let Err(kept) = self.spool.store_file(self.store, &requests, GZIP).await {
+            observer(Event::Warning(kept.to_string()));
+            self.kept = Some(kept);
+        }
+        self.store_point(&report).await;
+        self.measured += 1;
+        observer(Event::PointFinished { index, report: Box::new(report.clone()) });
+        self.held.insert(point.id.clone(), report);
+        Ok(None)
+    }
+
+    async fn store_point(&mut self, report: &PointReport) {
+        let (Ok(path), Ok(bytes)) = (self.path.point_report(&report.id), PointFile::new(report.clone()).to_vec())
+        else {
+            return;
+        };
+        if let Err(kept) = self.spool.store_bytes(self.store, &path, bytes.into(), JSON).await {
+            self.kept = Some(kept);
+        }
+    }
+
+    /// Writes the last object of this call: the report, or what an interrupted run leaves.
+    async fn conclude(mut self, partial: Option<PointReport>, interrupted: bool) -> Result<Applied, ApplyError> {
+        let missing = self.plan.points.iter().filter(|point| !self.held.contains_key(&point.id)).count();
+        let report = self.report(partial, missing);
+        let bytes: Bytes = report.to_vec().map_err(|error| ApplyError::Internal(error.to_string()))?.into();
+        let location = if missing == 0 {
+            let path = self.path.report();
+            match self.spool.store_bytes(self.store, &path, bytes, JSON).await {
+                Ok(_) => self.store.location(&path),
+                Err(kept) => self.keep(kept),
+            }
+        } else {
+            match runs::store_partial(self.store, &self.path, bytes.clone()).await {
+                Ok(path) => self.store.location(&path),
+                Err(_) => {
+                    let path = self.path.partial(1);
+                    match self.spool.store_bytes(self.store, &path, bytes, JSON).await {
+                        Ok(_) => self.store.location(&path),
+                        Err(kept) => self.keep(kept),
+                    }
+                }
+            }
+        };
+        Ok(Applied {
+            report,
+            location,
+            measured: self.measured,
+            interrupted: interrupted && missing > 0,
+            unfinished: missing > 0,
+            kept: self.kept,
+        })
+    }
+
+    fn keep(&mut self, kept: Kept) -> String {
+        let path = kept.file.display().to_string();
+        self.kept = Some(kept);
+        path
+    }
+
+    fn report(&self, partial: Option<PointReport>, missing: usize) -> Report {
+        let mut points: Vec<PointReport> =
+            self.plan.points.iter().filter_map(|point| self.held.get(&point.id).cloned()).collect();
+        points.extend(partial);
+        let mut provenance = self.options.provenance.clone();
+        provenance.started_at = Some(self.started_at.to_string());
+        provenance.ended_at = Some(Timestamp::now().to_string());
+        provenance.servers = self.servers.clone();
+        Report {
+            format: crate::report::model::FORMAT.to_owned(),
+            status: if missing == 0 { Status::Complete } else { Status::Failed },
+            verdict: Report::verdict_of(&points),
+            run_id: self.path.run_id().to_owned(),
+            labels: self.plan.labels.clone(),
+            scenario: self.options.scenario.clone(),
+            plan: PlanRef { digest: self.plan.digest.clone(), seed: self.plan.seed.clone() },
+            provenance,
+            warnings: Vec::new(),
+            points,
+        }
+    }
+}
+
+/// A point that a signal cut short says so: it is no measurement of what the scenario asks for.
+fn mark_interrupted(report: &mut PointReport) {
+    report.validity.state = ValidityState::Invalid;
+    report.validity.reasons.push(ValidityReason {
+        code: "interrupted".to_owned(),
+        message: "a signal ended the point before its window did".to_owned(),
+        observed: None,
+        limit: None,
+    });
+}
+
+fn salted(plan: &Plan, index: usize) -> bool {
+    use crate::workload::prompt::Salt;
+    plan.point_scenario(index).is_ok_and(|file| {
+        file.traffic.iter().all(|class| {
+            file.workloads.get(&class.workload).is_some_and(|workload| workload.prompts.salt() == Salt::Run)
+        })
+    })
+}
+
+/// What progress of a point is measured against.
+#[derive(Clone, Copy)]
+struct Pace {
+    index: usize,
+    total: usize,
+    expected: Duration,
+    left: Duration,
+}
+
+async fn watch(
+    started: &mut Started,
+    pace: Pace,
+    stop: &Stop,
+    observer: &mut dyn FnMut(Event),
+) -> Result<Measured, ApplyError> {
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS, PROGRESS);
+    let mut level = stop.level();
+    let mut before = (began, 0);
+    loop {
+        let next = match level {
+            StopLevel::Run => StopLevel::Drain,
+            StopLevel::Drain => StopLevel::Cancel,
+            StopLevel::Cancel | StopLevel::Abandon => StopLevel::Abandon,
+        };
+        let counts = Arc::clone(&started.counts);
+        let in_flight = Arc::clone(&started.in_flight);
+        tokio::select! {
+            biased;
+            measured = started.wait() => return measured,
+            () = stop.reached(next), if level < StopLevel::Abandon => {
+                level = stop.level();
+                observer(Event::Stopping(level));
+            }
+            _ = ticks.tick() => {
+                let (now, ended) = (Instant::now(), counts.ended.load(Ordering::Relaxed));
+                let interval = now.duration_since(before.0).as_secs_f64();
+                #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+                let per_s = (ended - before.1) as f64 / interval.max(0.001);
+                before = (now, ended);
+                let elapsed = began.elapsed();
+                observer(Event::Progress(Progress {
+                    index: pace.index,
+                    total: pace.total,
+                    elapsed,
+                    expected: pace.expected,
+                    ended,
+                    failed: counts.failed.load(Ordering::Relaxed),
+                    per_s,
+                    in_flight: in_flight.load(Ordering::Relaxed),
+                    plan_left: pace.left + pace.expected.saturating_sub(elapsed),
+                }));
+            }
+        }
+    }
+}
+
+/// The engine's view of a workload.
+#[derive(Debug)]
+struct TrafficSource(Arc<Traffic>);
+
+impl Source for TrafficSource {
+    fn content(&self, phase: Phase, id: RequestId, class: u16) -> Content {
+        self.0.content(phase, id, class)
+    }
+
+    fn class_of_turn(&self, user: u32, turn: u32) -> u16 {
+        self.0.class_of_turn(user, turn)
+    }
+}
+
+fn loop_plan(traffic: &Arc<Traffic>, file: &ScenarioFile) -> LoopPlan {
+    if let Some(open) = traffic.open() {
+        let window = open.window().clone();
+        let schedule = open.clone();
+        return LoopPlan::Open {
+            schedule: Arc::new(move || Box::new(schedule.schedule())),
+            warmup_end: window.warmup_end_ns,
+            measure_end: window.measure_end_ns,
+            measured: window.measured,
+        };
+    }
+    let closed = traffic.closed().expect("a load is an open or a closed loop");
+    LoopPlan::Closed(ClosedPlan {
+        users: closed.users,
+        ramp: closed.ramp_ns,
+        think: closed.think_time_ns,
+        warmup_end: file.phases.warmup.nanos(),
+        until: engine::WindowRule::of(&file.phases.measure),
+    })
+}
+
+fn measure_spec(file: &ScenarioFile, traffic: &Traffic, plan: &LoopPlan) -> MeasureSpec {
+    let (window_start_ns, window_end_ns): (Nanos, Option<Nanos>) = match plan {
+        LoopPlan::Open { warmup_end, measure_end, .. } => (*warmup_end, Some(*measure_end)),
+        LoopPlan::Closed(closed) => (closed.warmup_end, None),
+    };
+    let classes = file.traffic.iter().zip(traffic.classes()).map(|(config, class)| ClassSpec {
+        name: config.name.clone(),
+        slo: config.slo.clone(),
+        tokenizer: Some(Arc::clone(&class.tokenizer)),
+        streamed: file.backends.get(&config.backend).is_none_or(|backend| backend.openai().stream),
+    });
+    MeasureSpec {
+        classes: classes.collect(),
+        closed_loop: matches!(plan, LoopPlan::Closed(_)),
+        window_start_ns,
+        window_end_ns,
+        errors: file.errors.clone(),
+        validity: file.validity.clone(),
+    }
+}
