@@ -1,15 +1,37 @@
 //! What to send and when: prompts, lengths, arrivals, traffic split. Pure and seeded; knows neither
 //! HTTP nor wall time.
+//!
+//! [`Traffic`] is built once per point and shared by all workers. Whatever it says about a request is a
+//! pure function of the point's seed and of who the request is, so the number of workers, the order in
+//! which they ask and what the server answers change nothing.
 
+mod closed;
+mod error;
 pub mod length;
+mod library;
 pub mod load;
+mod open;
+mod permutation;
 pub mod prompt;
+mod ranks;
+mod split;
+mod traffic;
+pub mod window;
+
+pub use closed::ClosedLoop;
+pub use error::{Problem, WorkloadError};
+pub use library::Library;
+pub use open::{OpenLoop, Schedule};
+pub use permutation::Permutation;
+pub use prompt::dataset::{DatasetError, DatasetStats};
+pub use traffic::{ClassInfo, PromptSupply, Traffic};
+pub use window::{Window, WindowRule};
 
 use crate::measure::timeline::RequestId;
 use crate::protocol::Prompt;
 use crate::units::Nanos;
 
-/// An arrival of an open loop, or the class of a closed-loop turn.
+/// An arrival of an open loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// Position in the global schedule.

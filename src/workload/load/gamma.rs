@@ -1,9 +1,12 @@
 //! Gamma arrivals: a chosen burstiness.
 
+use rand_chacha::ChaCha12Rng;
+use rand_distr::{Distribution, Gamma as GammaLaw};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MaxInFlight, Split};
+use super::{Arrivals, MaxInFlight, Split, after, mean_gap};
+use crate::units::Nanos;
 
 /// Open loop: gaps drawn from a gamma law with mean `1 / rate_per_s`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,4 +24,24 @@ pub struct Gamma {
     /// How an arrival finds its traffic class.
     #[serde(default)]
     pub split: Split,
+}
+
+/// Gamma gaps of shape `1 / cv²`; the first arrival comes after the first gap.
+#[derive(Clone, Debug)]
+pub(crate) struct GammaGaps {
+    law: GammaLaw<f64>,
+}
+
+impl GammaGaps {
+    pub(crate) fn new(config: &Gamma) -> Self {
+        let shape = 1.0 / (config.cv * config.cv);
+        let law = GammaLaw::new(shape, mean_gap(config.rate_per_s) / shape);
+        Self { law: law.expect("rate and cv are checked: finite and above 0") }
+    }
+}
+
+impl Arrivals for GammaGaps {
+    fn next_at(&self, _: u64, previous: Nanos, rng: &mut ChaCha12Rng) -> Option<Nanos> {
+        after(previous, self.law.sample(rng))
+    }
 }

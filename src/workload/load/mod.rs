@@ -2,9 +2,18 @@
 //!
 //! Open loops (`constant`, `poisson`, `gamma`, `burst`) have a schedule of absolute times that no
 //! answer can move. The closed loop (`users`) sends a user's next request after the previous answer.
+//!
+//! Gaps are rounded to whole nanoseconds before they are summed, so the sum is exact on every machine.
+//! The draws behind them (`rand_distr`) use the logarithms and exponentials of the platform's
+//! mathematical library when another crate of the build asks for it, so a gap may differ by a
+//! nanosecond between two build targets: "same seed, same times" is promised per target.
 
+use rand_chacha::ChaCha12Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::error::Problem;
+use crate::units::{NANOS_PER_SEC, Nanos};
 
 pub mod burst;
 pub mod constant;
@@ -60,4 +69,109 @@ pub enum WhenFull {
     Wait,
     /// It is not sent and counted as `not_sent`.
     Drop,
+}
+
+/// Where the arrivals of an open loop come from.
+pub(crate) trait Arrivals {
+    /// Time of arrival `index`, given the time of the one before it (0 for the first); `None` when
+    /// there are no more. Draws come from `rng` alone, a stream of the arrivals' own.
+    fn next_at(&self, index: u64, previous: Nanos, rng: &mut ChaCha12Rng) -> Option<Nanos>;
+}
+
+/// An open loop's arrival process, ready to draw from.
+#[derive(Clone, Debug)]
+pub(crate) enum Process {
+    Constant(constant::Evenly),
+    Poisson(poisson::Exponential),
+    Gamma(gamma::GammaGaps),
+    Burst(burst::Bursts),
+}
+
+impl Arrivals for Process {
+    fn next_at(&self, index: u64, previous: Nanos, rng: &mut ChaCha12Rng) -> Option<Nanos> {
+        match self {
+            Self::Constant(process) => process.next_at(index, previous, rng),
+            Self::Poisson(process) => process.next_at(index, previous, rng),
+            Self::Gamma(process) => process.next_at(index, previous, rng),
+            Self::Burst(process) => process.next_at(index, previous, rng),
+        }
+    }
+}
+
+impl LoadConfig {
+    /// The arrival process, with warm-up ending at `warmup_end`; `None` for a closed loop.
+    pub(crate) fn process(&self, warmup_end: Nanos) -> Option<Process> {
+        Some(match self {
+            Self::Constant(config) => Process::Constant(constant::Evenly::new(config)),
+            Self::Poisson(config) => Process::Poisson(poisson::Exponential::new(config)),
+            Self::Gamma(config) => Process::Gamma(gamma::GammaGaps::new(config)),
+            Self::Burst(config) => Process::Burst(burst::Bursts::new(config, warmup_end)),
+            Self::Users(_) => return None,
+        })
+    }
+
+    /// How an arrival finds its class.
+    pub fn split(&self) -> Split {
+        match self {
+            Self::Constant(config) => config.split,
+            Self::Poisson(config) => config.split,
+            Self::Gamma(config) => config.split,
+            Self::Burst(config) => config.split,
+            Self::Users(config) => config.split,
+        }
+    }
+
+    /// The bound on the requests in flight, if there is one.
+    pub fn max_in_flight(&self) -> Option<&MaxInFlight> {
+        match self {
+            Self::Constant(config) => config.max_in_flight.as_ref(),
+            Self::Poisson(config) => config.max_in_flight.as_ref(),
+            Self::Gamma(config) => config.max_in_flight.as_ref(),
+            Self::Burst(config) => config.max_in_flight.as_ref(),
+            Self::Users(config) => config.max_in_flight.as_ref(),
+        }
+    }
+
+    /// Requests of a schedule that ends by itself: a single burst.
+    pub fn finite_size(&self) -> Option<u64> {
+        match self {
+            Self::Burst(burst::Burst { size, every: None, .. }) => Some(u64::from(*size)),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the settings, keys relative to `[load]`.
+    pub fn check(&self) -> Vec<Problem> {
+        match self {
+            Self::Constant(config) => check_rate(config.rate_per_s),
+            Self::Poisson(config) => check_rate(config.rate_per_s),
+            Self::Gamma(config) => {
+                let mut problems = check_rate(config.rate_per_s);
+                if !(config.cv.is_finite() && config.cv > 0.0) {
+                    problems.push(Problem::new("cv", format!("`cv` {} is not a number above 0", config.cv)));
+                }
+                problems
+            }
+            Self::Burst(config) => config.check(),
+            Self::Users(config) => config.check(),
+        }
+    }
+}
+
+fn check_rate(rate_per_s: f64) -> Vec<Problem> {
+    if rate_per_s.is_finite() && rate_per_s > 0.0 {
+        return Vec::new();
+    }
+    vec![Problem::new("rate_per_s", format!("`rate_per_s` {rate_per_s} is not a number above 0"))]
+}
+
+/// Nanoseconds from one arrival to the next at this rate.
+fn mean_gap(rate_per_s: f64) -> f64 {
+    NANOS_PER_SEC as f64 / rate_per_s
+}
+
+/// `previous` plus a drawn gap, rounded first; `None` beyond what the clock can hold.
+fn after(previous: Nanos, gap: f64) -> Option<Nanos> {
+    // `as` saturates at the ends of the range.
+    previous.checked_add(gap.round() as Nanos)
 }

@@ -1,9 +1,12 @@
 //! Poisson arrivals.
 
+use rand_chacha::ChaCha12Rng;
+use rand_distr::{Distribution, Exp1};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MaxInFlight, Split};
+use super::{Arrivals, MaxInFlight, Split, after, mean_gap};
+use crate::units::Nanos;
 
 /// Open loop: exponential gaps with mean `1 / rate_per_s`; the rate is never capped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,4 +21,23 @@ pub struct Poisson {
     /// How an arrival finds its traffic class.
     #[serde(default)]
     pub split: Split,
+}
+
+/// Exponential gaps; the first arrival comes after the first gap.
+#[derive(Clone, Debug)]
+pub(crate) struct Exponential {
+    mean: f64,
+}
+
+impl Exponential {
+    pub(crate) fn new(config: &Poisson) -> Self {
+        Self { mean: mean_gap(config.rate_per_s) }
+    }
+}
+
+impl Arrivals for Exponential {
+    fn next_at(&self, _: u64, previous: Nanos, rng: &mut ChaCha12Rng) -> Option<Nanos> {
+        let standard: f64 = Exp1.sample(rng);
+        after(previous, self.mean * standard)
+    }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MaxInFlight, Split};
+use super::{MaxInFlight, Problem, Split};
 use crate::units::HumanDuration;
 
 /// Closed loop: each user sends the next request when the previous one ended and `think_time` has passed.
@@ -25,4 +25,10 @@ pub struct Users {
     /// How an arrival finds its traffic class.
     #[serde(default)]
     pub split: Split,
+}
+
+impl Users {
+    pub(super) fn check(&self) -> Vec<Problem> {
+        if self.users == 0 { vec![Problem::new("users", "a closed loop has at least 1 user")] } else { Vec::new() }
+    }
 }

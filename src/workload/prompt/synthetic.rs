@@ -1,9 +1,24 @@
 //! Prompts made by `bench`: an exact number of tokens, no two alike.
+//!
+//! A prompt is a row of pieces (words) that its tokenizer counts as one token each: the salt of the run
+//! if asked for, the opening that its class shares if asked for, then words of its own. The own words
+//! come from a generator keyed by the SHA-256 path of the request, so the first ones are a hash of who
+//! the request is: 16 words of the built-in vocabulary hold 192 bits of it. Prompts too short for that
+//! take their words from a numbering of all possible texts instead, where no two requests have the same
+//! number until the texts run out.
 
+use std::sync::Arc;
+
+use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Salt;
+use super::{Drawn, PromptSource, SALT_PIECES, Salt, Who, pick, salt_pieces};
+use crate::seed::Seed;
+use crate::tokens::{Pieces, Tokenizer};
+use crate::workload::error::Problem;
+use crate::workload::length::{LengthConfig, Lengths};
+use crate::workload::permutation::Permutation;
 
 /// Text made by `bench` with the exact number of tokens that `input_tokens` asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,4 +32,176 @@ pub struct Synthetic {
     /// Whether each run opens its prompts with a mark of its own.
     #[serde(default)]
     pub salt: Salt,
+}
+
+impl Synthetic {
+    /// What is wrong with the settings together with `input_tokens`, keys relative to `prompts`.
+    pub(crate) fn check(&self, input_tokens: &LengthConfig) -> Vec<Problem> {
+        let (_, longest) = input_tokens.bounds();
+        if self.shared_prefix_tokens > 0 && self.shared_prefix_tokens >= longest {
+            let message = format!(
+                "{} shared tokens leave nothing of a prompt of at most {longest} tokens; all prompts would be the same",
+                self.shared_prefix_tokens
+            );
+            return vec![Problem::new("shared_prefix_tokens", message)];
+        }
+        Vec::new()
+    }
+}
+
+/// Below this many different texts their numbers are dealt out one by one; above, hashing them cannot
+/// collide in practice (one million prompts among 2^62: 1 in 10 million).
+const NUMBERED_TEXTS: u64 = 1 << 62;
+/// From this many texts on there is room for class and phase beside the number of the request.
+const ROOMY_TEXTS: u64 = 1 << 40;
+/// Bits of the number of a text that class and phase have then.
+const KIND_BITS: u32 = 16;
+const KIND_MASK: u64 = (1 << KIND_BITS) - 1;
+/// Attempts to hit a count with a tokenizer whose counts do not add up.
+const REPAIRS: u32 = 16;
+
+/// Makes the synthetic prompts of one class.
+#[derive(Debug)]
+pub(crate) struct SyntheticSource {
+    tokenizer: Arc<dyn Tokenizer>,
+    lengths: LengthConfig,
+    /// Node of the class's input lengths.
+    length_seed: Seed,
+    /// Nodes of the texts of each phase.
+    text_seeds: [Seed; 3],
+    /// What tells the short texts of each phase of this class from those of others.
+    kinds: [u64; 3],
+    /// Node that all classes share, for the numbering of short texts.
+    short_seed: Seed,
+    salt: Vec<u32>,
+    shared: Vec<u32>,
+}
+
+impl SyntheticSource {
+    /// A source for class `name`. `seed` is the point's node for prompts.
+    pub(crate) fn new(
+        config: &Synthetic,
+        lengths: LengthConfig,
+        tokenizer: Arc<dyn Tokenizer>,
+        name: &str,
+        seed: Seed,
+        run_salt: Option<&str>,
+    ) -> Self {
+        let salt = run_salt.map_or_else(Vec::new, |salt| salt_pieces(salt, &*tokenizer));
+        let class_seed = seed.child("class").child(name);
+        let mut rng = class_seed.child("shared prefix").rng();
+        // Numbers of `next`; the piece that opens a text is reduced to its list when it is used.
+        let choices = tokenizer.pieces().next.len();
+        let shared = (0..config.shared_prefix_tokens).map(|_| pick(&mut rng, choices)).collect();
+        let short_seed = run_salt.map_or(seed.child("short"), |salt| seed.child("short").child(salt));
+        let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
+        let kinds = text_seeds.map(|seed| seed.child("kind").rng().next_u64() & KIND_MASK);
+        let length_seed = class_seed.child("input tokens");
+        Self { tokenizer, lengths, length_seed, text_seeds, kinds, short_seed, salt, shared }
+    }
+
+    /// Piece numbers of a prompt of `length` tokens, with a few to spare.
+    fn numbers(&self, who: &Who, length: usize) -> Numbers<'_> {
+        let pieces = self.tokenizer.pieces();
+        let mut opening = Vec::with_capacity(length);
+        // Too short for a salt and words of its own: the salt then only keys the numbering.
+        if length >= 2 * SALT_PIECES + 2 {
+            opening.extend_from_slice(&self.salt);
+        }
+        let shared = self.shared.len().min(length - opening.len());
+        opening.extend_from_slice(&self.shared[..shared]);
+        if let Some(first) = opening.first_mut() {
+            *first %= pieces.first.len() as u32;
+        }
+        let own = length - opening.len();
+        if let Some(texts) = texts(pieces, opening.len(), own) {
+            self.push_numbered(who, texts, own, &mut opening);
+        }
+        let rng = who.seed(self.text_seeds[who.phase as usize]).rng();
+        let mut numbers = Numbers { pieces, numbers: opening, rng };
+        numbers.resize(length);
+        numbers
+    }
+
+    /// Adds the `own` words of the text that this request is dealt among `texts`.
+    fn push_numbered(&self, who: &Who, texts: u64, own: usize, numbers: &mut Vec<u32>) {
+        let number =
+            if texts >= ROOMY_TEXTS { who.number << KIND_BITS | self.kinds[who.phase as usize] } else { who.number };
+        let mut text = Permutation::new(texts, self.short_seed.index(own as u64)).at(number % texts);
+        for _ in 0..own {
+            let choices = self.tokenizer.pieces().at(numbers.len()).len() as u64;
+            numbers.push((text % choices) as u32);
+            text /= choices;
+        }
+    }
+
+    /// Lengthens or shortens the row until its text has `length` tokens; else the nearest it found.
+    fn fit(&self, mut row: Numbers<'_>, length: usize) -> (String, usize) {
+        let mut best = (usize::MAX, String::new(), 0);
+        for _ in 0..REPAIRS {
+            let text = row.pieces.text(&row.numbers);
+            let counted = self.tokenizer.count(&text);
+            if counted == length {
+                return (text, counted);
+            }
+            let size = row.numbers.len();
+            if counted.abs_diff(length) < best.0 {
+                best = (counted.abs_diff(length), text, counted);
+            }
+            let wanted = (size + length).saturating_sub(counted).max(1);
+            // Stepping back and forth between two sizes: try another last word instead.
+            if wanted == size || counted.abs_diff(length) == 1 {
+                row.resize(size - 1);
+            }
+            row.resize(wanted);
+        }
+        (best.1, best.2)
+    }
+}
+
+impl PromptSource for SyntheticSource {
+    fn draw(&self, who: &Who) -> Drawn {
+        let asked = self.lengths.sample(&mut who.seed(self.length_seed).rng());
+        let row = self.numbers(who, asked as usize);
+        let (text, counted) = if row.pieces.additive {
+            (row.pieces.text(&row.numbers), asked as usize)
+        } else {
+            self.fit(row, asked as usize)
+        };
+        Drawn { text, asked, counted: u32::try_from(counted).unwrap_or(u32::MAX), answer: None }
+    }
+}
+
+/// A row of piece numbers that can grow from its own generator.
+struct Numbers<'p> {
+    pieces: &'p Pieces,
+    numbers: Vec<u32>,
+    rng: rand_chacha::ChaCha12Rng,
+}
+
+impl Numbers<'_> {
+    fn resize(&mut self, length: usize) {
+        self.numbers.truncate(length);
+        while self.numbers.len() < length {
+            let choices = self.pieces.at(self.numbers.len()).len();
+            self.numbers.push(pick(&mut self.rng, choices));
+        }
+    }
+}
+
+/// How many different texts `own` pieces after `before` others can form, if that is few enough to
+/// number them; `None` for no pieces or too many texts.
+fn texts(pieces: &Pieces, before: usize, own: usize) -> Option<u64> {
+    let texts =
+        (0..own).try_fold(1_u64, |texts, position| texts.checked_mul(pieces.at(before + position).len() as u64));
+    texts.filter(|texts| own > 0 && *texts <= NUMBERED_TEXTS)
+}
+
+/// Different prompts a class can have when its lengths leave it only a few; `None`: more than enough.
+pub(crate) fn distinct_prompts(config: &Synthetic, lengths: &LengthConfig, pieces: &Pieces) -> Option<u64> {
+    let (shortest, longest) = lengths.bounds();
+    let shared = config.shared_prefix_tokens;
+    // Lengths that vary up to more than two words are left to the law of the lengths.
+    (shared == 0 && longest <= 2)
+        .then(|| (shortest..=longest).filter_map(|own| texts(pieces, 0, own as usize)).min())?
 }

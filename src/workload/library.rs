@@ -1,0 +1,80 @@
+//! Tokenizers and datasets, each loaded once however many points and classes use it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::error::WorkloadError;
+use super::prompt::dataset::{Dataset, Selection};
+use super::prompt::sharegpt;
+use super::traffic::Traffic;
+use crate::assets::Assets;
+use crate::scenario::file::{ScenarioFile, TokenizerConfig};
+use crate::seed::Seed;
+use crate::tokens::{self, Tokenizer};
+
+/// What the points of a plan share. Loading blocks: call it off the request path.
+#[derive(Debug)]
+pub struct Library {
+    assets: Assets,
+    /// By path and pin.
+    tokenizers: Mutex<BTreeMap<(String, Option<String>), Arc<dyn Tokenizer>>>,
+    /// By what was selected and the tokenizer that counted.
+    datasets: Mutex<BTreeMap<(Selection, String), Arc<Dataset>>>,
+}
+
+impl Library {
+    /// An empty library of files found through `assets`.
+    pub fn new(assets: Assets) -> Self {
+        Self { assets, tokenizers: Mutex::default(), datasets: Mutex::default() }
+    }
+
+    /// The traffic of one point: `scenario` without axes. `run_salt` is what `salt = "run"` prompts open
+    /// with: any text that no other run has, such as the run id.
+    ///
+    /// # Errors
+    /// Settings that make no sense, or a file that cannot be used.
+    pub fn traffic(
+        &self,
+        scenario: &ScenarioFile,
+        point_seed: Seed,
+        run_salt: Option<&str>,
+    ) -> Result<Traffic, WorkloadError> {
+        Traffic::build_with(scenario, point_seed, run_salt, self)
+    }
+
+    /// The tokenizer called `name` in `scenario`; `builtin` always exists.
+    ///
+    /// # Errors
+    /// When there is none of that name or its file cannot be used.
+    pub fn tokenizer(&self, scenario: &ScenarioFile, name: &str) -> Result<Arc<dyn Tokenizer>, WorkloadError> {
+        let Some(TokenizerConfig::File(config)) = scenario.tokenizers.get(name) else {
+            return Ok(tokens::builtin());
+        };
+        let key = (config.path.clone(), config.sha256.clone());
+        let mut tokenizers = self.tokenizers.lock().expect("no holder of this lock panics");
+        if let Some(known) = tokenizers.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let tokenizer = tokens::load(&TokenizerConfig::File(config.clone()), &self.assets)
+            .map_err(|source| WorkloadError::Tokenizer { name: name.to_owned(), source })?;
+        tokenizers.insert(key, Arc::clone(&tokenizer));
+        Ok(tokenizer)
+    }
+
+    /// The ShareGPT rows of `selection`, counted with `tokenizer`, whose `identity` tells it from others.
+    pub(super) fn sharegpt(
+        &self,
+        selection: Selection,
+        tokenizer: &dyn Tokenizer,
+        identity: String,
+    ) -> Result<Arc<Dataset>, WorkloadError> {
+        let key = (selection, identity);
+        let mut datasets = self.datasets.lock().expect("no holder of this lock panics");
+        if let Some(known) = datasets.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let dataset = Arc::new(Dataset::load(&key.0, &self.assets, tokenizer, sharegpt::read_row)?);
+        datasets.insert(key, Arc::clone(&dataset));
+        Ok(dataset)
+    }
+}

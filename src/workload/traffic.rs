@@ -1,0 +1,439 @@
+//! The traffic of one point: who sends what, when.
+
+use std::sync::Arc;
+
+use super::closed::ClosedLoop;
+use super::error::{Problem, WorkloadError};
+use super::length::{LengthConfig, Lengths};
+use super::library::Library;
+use super::load::LoadConfig;
+use super::open::OpenLoop;
+use super::prompt::dataset::{Dataset, DatasetStats, Selection};
+use super::prompt::order::RowOrder;
+use super::prompt::sharegpt::{Sharegpt, SharegptSource};
+use super::prompt::synthetic::{SyntheticSource, distinct_prompts};
+use super::prompt::{PromptSource, PromptsConfig, Salt, Who};
+use super::ranks::Ranks;
+use super::split::{ClassSplit, unreachable_classes};
+use super::window::{self, WindowRule};
+use super::{Content, Window};
+use crate::assets::Assets;
+use crate::measure::timeline::{Phase, RequestId};
+use crate::protocol::Prompt;
+use crate::scenario::file::{ScenarioFile, TokenizerConfig, TrafficConfig, WorkloadConfig};
+use crate::seed::Seed;
+use crate::tokens::Tokenizer;
+
+/// The traffic of one point. Shared by all workers; every answer is a pure function of the point's seed
+/// and of who the request is.
+#[derive(Debug)]
+pub struct Traffic {
+    infos: Vec<ClassInfo>,
+    classes: Vec<Class>,
+    split: ClassSplit,
+    pace: Pace,
+    supplies: Vec<PromptSupply>,
+    datasets: Vec<Arc<Dataset>>,
+}
+
+/// One class of the traffic, as the scenario names it.
+#[derive(Clone, Debug)]
+pub struct ClassInfo {
+    /// Its name.
+    pub name: String,
+    /// Name of its backend.
+    pub backend: String,
+    /// The model asked for; may be `auto`.
+    pub model: String,
+    /// Name of its workload.
+    pub workload: String,
+    /// Its weight.
+    pub weight: f64,
+    /// Its share of the load: the weight over the sum of all weights.
+    pub share: f64,
+    /// Counts its tokens.
+    pub tokenizer: Arc<dyn Tokenizer>,
+    /// Expected tokens of a prompt.
+    pub mean_input_tokens: f64,
+    /// Expected tokens asked of an answer.
+    pub mean_output_tokens: f64,
+}
+
+/// How many different prompts some classes have between them, where that is limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptSupply {
+    /// Indices of the classes that draw from it.
+    pub classes: Vec<u16>,
+    /// Measured requests after which a prompt repeats.
+    pub distinct: u64,
+}
+
+#[derive(Debug)]
+struct Class {
+    prompts: Box<dyn PromptSource>,
+    /// With a dataset: its other users come before too.
+    ranks: Option<Arc<Ranks>>,
+    output: Option<LengthConfig>,
+    output_seed: Seed,
+}
+
+#[derive(Debug)]
+enum Pace {
+    Open(OpenLoop),
+    Closed(ClosedLoop),
+}
+
+impl Traffic {
+    /// The traffic of `scenario`, a point: its axes are not looked at. Loads every tokenizer and dataset
+    /// it names; a plan of several points goes through one [`Library`] instead.
+    ///
+    /// # Errors
+    /// Settings that make no sense, or a file that cannot be used.
+    pub fn build(
+        scenario: &ScenarioFile,
+        point_seed: Seed,
+        run_salt: Option<&str>,
+        assets: &Assets,
+    ) -> Result<Self, WorkloadError> {
+        Self::build_with(scenario, point_seed, run_salt, &Library::new(assets.clone()))
+    }
+
+    pub(super) fn build_with(
+        scenario: &ScenarioFile,
+        seed: Seed,
+        run_salt: Option<&str>,
+        library: &Library,
+    ) -> Result<Self, WorkloadError> {
+        let problems = Self::check(scenario, run_salt);
+        if !problems.is_empty() {
+            return Err(WorkloadError::Settings(problems));
+        }
+        let weights: Vec<f64> = scenario.traffic.iter().map(|class| class.weight).collect();
+        let split = ClassSplit::new(scenario.load.split(), &weights, seed.child("class"));
+        let pace = pace(scenario, seed, &split);
+        let mut builder = Builder { library, scenario, seed, run_salt, split: &split, pace: &pace, uses: Vec::new() };
+        builder.load_datasets()?;
+        let (mut infos, mut classes, mut supplies) = (Vec::new(), Vec::new(), Vec::new());
+        let total: f64 = weights.iter().sum();
+        for (index, config) in scenario.traffic.iter().enumerate() {
+            let (info, class, supply) = builder.class(index as u16, config, config.weight / total)?;
+            infos.push(info);
+            classes.push(class);
+            supplies.extend(supply);
+        }
+        supplies.extend(builder.uses.iter().map(DatasetUse::supply));
+        let datasets = builder.uses.into_iter().map(|used| used.dataset).collect();
+        Ok(Self { infos, classes, split, pace, supplies, datasets })
+    }
+
+    /// The classes, in the order of the scenario; everywhere else they are indices into this.
+    pub fn classes(&self) -> &[ClassInfo] {
+        &self.infos
+    }
+
+    /// The open loop; `None` when the loop is closed.
+    pub fn open(&self) -> Option<OpenLoop> {
+        match &self.pace {
+            Pace::Open(open) => Some(open.clone()),
+            Pace::Closed(_) => None,
+        }
+    }
+
+    /// The closed loop; `None` when the loop is open.
+    pub fn closed(&self) -> Option<ClosedLoop> {
+        match &self.pace {
+            Pace::Open(_) => None,
+            Pace::Closed(closed) => Some(*closed),
+        }
+    }
+
+    /// Class of a closed-loop request.
+    pub fn class_of_turn(&self, user: u32, turn: u32) -> u16 {
+        self.split.class_of(self.number(RequestId::Closed { user, turn }))
+    }
+
+    /// The content of a request. Pure, but not cheap: call it ahead of time. With a dataset it may read
+    /// the spool file.
+    ///
+    /// # Panics
+    /// When `class` is not one of [`Traffic::classes`].
+    pub fn content(&self, phase: Phase, id: RequestId, class: u16) -> Content {
+        let maker = &self.classes[usize::from(class)];
+        let number = self.number(id);
+        let rank = maker.ranks.as_ref().map_or(0, |ranks| ranks.before(number));
+        let who = Who { phase, id, number, rank };
+        let drawn = maker.prompts.draw(&who);
+        let asked = maker.output.as_ref().map(|law| law.sample(&mut who.seed(maker.output_seed).rng()));
+        Content {
+            id,
+            class,
+            prompt: Prompt::Text(drawn.text.into_boxed_str()),
+            input_tokens_asked: drawn.asked,
+            input_tokens_counted: drawn.counted,
+            // Rows without an answer were left out when it decides the length.
+            output_tokens_asked: asked.or(drawn.answer).unwrap_or(1),
+        }
+    }
+
+    /// Supplies of prompts that can run out: datasets, and synthetic prompts of one or two tokens.
+    pub fn prompt_supplies(&self) -> &[PromptSupply] {
+        &self.supplies
+    }
+
+    /// How many of these measured requests, by class, repeat a prompt although nobody asked for that.
+    pub fn repeated_prompts(&self, measured_by_class: &[u64]) -> u64 {
+        let measured = |supply: &PromptSupply| -> u64 {
+            supply.classes.iter().filter_map(|class| measured_by_class.get(usize::from(*class))).sum()
+        };
+        self.supplies.iter().map(|supply| measured(supply).saturating_sub(supply.distinct)).sum()
+    }
+
+    /// What the datasets hold and what was left out of them.
+    pub fn datasets(&self) -> impl Iterator<Item = &DatasetStats> {
+        self.datasets.iter().map(|dataset| &dataset.stats)
+    }
+
+    /// What is wrong with a scenario's workload settings, found without opening a file: absolute key
+    /// paths, traffic classes by name. `run_salt` as for [`Traffic::build`].
+    pub fn check(scenario: &ScenarioFile, run_salt: Option<&str>) -> Vec<Problem> {
+        let inside = |table: &'static str| move |problem: Problem| problem.inside(table);
+        let mut problems: Vec<Problem> = scenario.load.check().into_iter().map(inside("load")).collect();
+        let measure = window::check(&scenario.phases.measure, scenario.load.finite_size());
+        problems.extend(measure.into_iter().map(inside("phases.measure")));
+        problems.extend(check_traffic(scenario));
+        for (name, workload) in &scenario.workloads {
+            let table = format!("workloads.{name}");
+            problems.extend(check_workload(workload, scenario).into_iter().map(|problem| problem.inside(&table)));
+            let used = scenario.traffic.iter().any(|class| class.workload == *name);
+            if used && workload.prompts.salt() == Salt::Run && run_salt.is_none() {
+                let message = "`salt = \"run\"` needs a run; none was given";
+                problems.push(Problem::new(format!("{table}.prompts.salt"), message));
+            }
+        }
+        problems
+    }
+
+    /// Position of a request among all of the point: users take turns in rounds.
+    fn number(&self, id: RequestId) -> u64 {
+        match (id, &self.pace) {
+            (RequestId::Open { index }, _) => index,
+            (RequestId::Closed { user, turn }, Pace::Closed(closed)) => {
+                u64::from(turn) * u64::from(closed.users) + u64::from(user)
+            }
+            (RequestId::Closed { user, turn }, Pace::Open(_)) => u64::from(turn) << 32 | u64::from(user),
+        }
+    }
+}
+
+fn check_traffic(scenario: &ScenarioFile) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if scenario.traffic.len() > usize::from(u16::MAX) {
+        return vec![Problem::new("traffic", format!("{} classes; at most 65535", scenario.traffic.len()))];
+    }
+    for class in &scenario.traffic {
+        let key = |setting: &str| format!("traffic.{}.{setting}", class.name);
+        if !(class.weight.is_finite() && class.weight >= 0.0) {
+            problems
+                .push(Problem::new(key("weight"), format!("`weight` {} is not a number of at least 0", class.weight)));
+        }
+        if !scenario.workloads.contains_key(&class.workload) {
+            problems.push(Problem::new(key("workload"), format!("there is no workload `{}`", class.workload)));
+        }
+    }
+    let weights: Vec<f64> = scenario.traffic.iter().map(|class| class.weight).collect();
+    if problems.is_empty() && weights.iter().sum::<f64>() <= 0.0 {
+        problems.push(Problem::new("traffic", "at least one class needs a `weight` above 0"));
+    } else if problems.is_empty() {
+        for class in unreachable_classes(scenario.load.split(), &weights) {
+            let class = &scenario.traffic[class];
+            let message =
+                format!("a `weight` of {} gets no place in an exact split; use `split = \"draw\"`", class.weight);
+            problems.push(Problem::new(format!("traffic.{}.weight", class.name), message));
+        }
+    }
+    problems
+}
+
+fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let name = &workload.tokenizer;
+    if name != "builtin" && !scenario.tokenizers.contains_key(name) {
+        problems.push(Problem::new("tokenizer", format!("there is no tokenizer `{name}`")));
+    }
+    for (key, lengths) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)] {
+        let found = lengths.iter().flat_map(Lengths::check);
+        problems.extend(found.map(|problem| problem.inside(key)));
+    }
+    match &workload.prompts {
+        PromptsConfig::Synthetic(config) => {
+            for (key, lengths) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)]
+            {
+                if lengths.is_none() {
+                    problems.push(Problem::new(key, format!("synthetic prompts need `{key}`")));
+                }
+            }
+            let found = workload.input_tokens.iter().flat_map(|lengths| config.check(lengths));
+            problems.extend(found.map(|problem| problem.inside("prompts")));
+        }
+        PromptsConfig::Sharegpt(config) => {
+            if workload.input_tokens.is_some() {
+                let message = "a dataset has the lengths of its prompts; filter them with `min_input_tokens` and \
+                               `max_input_tokens` of `prompts`";
+                problems.push(Problem::new("input_tokens", message));
+            }
+            problems.extend(config.check().into_iter().map(|problem| problem.inside("prompts")));
+        }
+    }
+    problems
+}
+
+fn pace(scenario: &ScenarioFile, seed: Seed, split: &ClassSplit) -> Pace {
+    let warmup_end = scenario.phases.warmup.nanos();
+    let rule = WindowRule::new(&scenario.phases.measure, warmup_end);
+    match (&scenario.load, scenario.load.process(warmup_end)) {
+        (_, Some(process)) => {
+            let classes = scenario.traffic.len();
+            Pace::Open(OpenLoop::new(process, seed.child("arrivals"), split.clone(), classes, rule))
+        }
+        (LoadConfig::Users(users), None) => Pace::Closed(ClosedLoop {
+            users: users.users,
+            think_time_ns: users.think_time.nanos(),
+            ramp_ns: users.ramp.nanos(),
+            rule,
+        }),
+        (_, None) => unreachable!("every open loop has a process"),
+    }
+}
+
+/// What the classes of one point are built from.
+struct Builder<'a> {
+    library: &'a Library,
+    scenario: &'a ScenarioFile,
+    seed: Seed,
+    run_salt: Option<&'a str>,
+    split: &'a ClassSplit,
+    pace: &'a Pace,
+    uses: Vec<DatasetUse>,
+}
+
+/// A dataset and the classes that draw from it, together without replacement.
+struct DatasetUse {
+    dataset: Arc<Dataset>,
+    classes: Vec<bool>,
+    order: Option<RowOrder>,
+    ranks: Option<Arc<Ranks>>,
+}
+
+impl DatasetUse {
+    fn supply(&self) -> PromptSupply {
+        let classes = self.classes.iter().zip(0..).filter(|(uses, _)| **uses).map(|(_, class)| class).collect();
+        PromptSupply { classes, distinct: self.order.as_ref().map_or(0, RowOrder::distinct) }
+    }
+}
+
+impl Builder<'_> {
+    fn workload(&self, class: &TrafficConfig) -> &WorkloadConfig {
+        &self.scenario.workloads[&class.workload]
+    }
+
+    fn load_datasets(&mut self) -> Result<(), WorkloadError> {
+        for (index, class) in self.scenario.traffic.iter().enumerate() {
+            let workload = self.workload(class);
+            let PromptsConfig::Sharegpt(config) = &workload.prompts else { continue };
+            let dataset = self.dataset(config, workload)?;
+            let known = self.uses.iter_mut().find(|used| Arc::ptr_eq(&used.dataset, &dataset));
+            let used = match known {
+                Some(used) => used,
+                None => {
+                    let classes = vec![false; self.scenario.traffic.len()];
+                    self.uses.push(DatasetUse { dataset, classes, order: None, ranks: None });
+                    self.uses.last_mut().expect("just pushed")
+                }
+            };
+            used.classes[index] = true;
+        }
+        for used in &mut self.uses {
+            let (warmup, measured) = match self.pace {
+                Pace::Open(open) => {
+                    let Window { warmup_by_class, measured_by_class, .. } = open.window();
+                    (Some(sum(warmup_by_class, &used.classes)), Some(sum(measured_by_class, &used.classes)))
+                }
+                Pace::Closed(closed) => ((closed.rule.warmup_end == 0).then_some(0), None),
+            };
+            let seed = self.seed.child("dataset").child(&used.dataset.stats.path);
+            used.order = Some(RowOrder::new(used.dataset.len(), seed, warmup, measured));
+            used.ranks = Some(Arc::new(Ranks::new(self.split.clone(), used.classes.clone())));
+        }
+        Ok(())
+    }
+
+    fn dataset(&self, config: &Sharegpt, workload: &WorkloadConfig) -> Result<Arc<Dataset>, WorkloadError> {
+        let tokenizer = self.library.tokenizer(self.scenario, &workload.tokenizer)?;
+        let identity = match self.scenario.tokenizers.get(&workload.tokenizer) {
+            Some(TokenizerConfig::File(file)) => file.path.clone(),
+            _ => String::new(),
+        };
+        let selection = Selection {
+            path: config.path.clone(),
+            sha256: config.sha256.clone(),
+            min_input_tokens: config.min_input_tokens,
+            max_input_tokens: config.max_input_tokens,
+            needs_answer: workload.output_tokens.is_none(),
+        };
+        self.library.sharegpt(selection, &*tokenizer, identity)
+    }
+
+    fn class(
+        &self,
+        index: u16,
+        config: &TrafficConfig,
+        share: f64,
+    ) -> Result<(ClassInfo, Class, Option<PromptSupply>), WorkloadError> {
+        let workload = self.workload(config);
+        let tokenizer = self.library.tokenizer(self.scenario, &workload.tokenizer)?;
+        let salt = self.run_salt.filter(|_| workload.prompts.salt() == Salt::Run);
+        let node = self.seed.child("workload");
+        let used = self.uses.iter().find(|used| used.classes[usize::from(index)]);
+        let mut mean_output_tokens = workload.output_tokens.as_ref().map(Lengths::mean);
+        let (prompts, mean_input_tokens, supply): (Box<dyn PromptSource>, f64, _) = match (&workload.prompts, used) {
+            (PromptsConfig::Sharegpt(_), Some(used)) => {
+                let order = used.order.clone().expect("set for every dataset in use");
+                let stats = &used.dataset.stats;
+                mean_output_tokens = mean_output_tokens.or(stats.mean_answer_tokens);
+                let source = SharegptSource::new(Arc::clone(&used.dataset), order, Arc::clone(&tokenizer), salt);
+                (Box::new(source), stats.mean_prompt_tokens, None)
+            }
+            (PromptsConfig::Synthetic(prompts), _) => {
+                let lengths = workload.input_tokens.clone().expect("checked: synthetic prompts have a length");
+                let supply = distinct_prompts(prompts, &lengths, tokenizer.pieces())
+                    .map(|distinct| PromptSupply { classes: vec![index], distinct });
+                let mean = lengths.mean();
+                let source = SyntheticSource::new(prompts, lengths, Arc::clone(&tokenizer), &config.name, node, salt);
+                (Box::new(source), mean, supply)
+            }
+            (PromptsConfig::Sharegpt(_), None) => unreachable!("every dataset of a class is loaded"),
+        };
+        let info = ClassInfo {
+            name: config.name.clone(),
+            backend: config.backend.clone(),
+            model: config.model.clone(),
+            workload: config.workload.clone(),
+            weight: config.weight,
+            share,
+            tokenizer,
+            mean_input_tokens,
+            mean_output_tokens: mean_output_tokens.unwrap_or(1.0),
+        };
+        let class = Class {
+            prompts,
+            ranks: used.and_then(|used| used.ranks.clone()),
+            output: workload.output_tokens.clone(),
+            output_seed: node.child("class").child(&config.name).child("output tokens"),
+        };
+        Ok((info, class, supply))
+    }
+}
+
+fn sum(by_class: &[u64], classes: &[bool]) -> u64 {
+    by_class.iter().zip(classes).filter(|(_, counted)| **counted).map(|(requests, _)| requests).sum()
+}
