@@ -1,0 +1,306 @@
+//! Known answers in virtual time: every expected nanosecond is computed by hand in a comment.
+
+use super::*;
+use crate::simulator::profile::{Capacity, StepCost};
+
+/// base 1000, prompt token 10, sequence 100, context token 1; 4 slots, 8 prompt tokens a step.
+fn profile() -> Profile {
+    Profile {
+        cost: StepCost { base_ns: 1000, prefill_token_ns: 10, sequence_ns: 100, context_token_ns: 1 },
+        capacity: Capacity { slots: 4, prefill_budget_tokens: 8, kv_tokens: 1600 },
+        jitter: 0.0,
+        ..Profile::named("tiny").unwrap()
+    }
+}
+
+fn core() -> Core {
+    Core::new(profile(), 1)
+}
+
+fn job(id: JobId, input_tokens: u32, max_tokens: u32) -> Job {
+    Job { id, input_tokens, max_tokens, stop_after: None }
+}
+
+fn run(core: &mut Core) -> Vec<Emission> {
+    let mut emissions = Vec::new();
+    while let Some(at) = core.next_event_time() {
+        core.advance_to(at, &mut emissions);
+    }
+    emissions
+}
+
+fn times(emissions: &[Emission], id: JobId) -> Vec<Nanos> {
+    emissions.iter().filter(|emission| emission.job == id).map(|emission| emission.at).collect()
+}
+
+#[test]
+fn one_request_has_the_computed_ttft_and_gaps() {
+    let mut core = core();
+    core.submit(500, job(1, 5, 3)).unwrap();
+    let emissions = run(&mut core);
+    // Prefill: 1000 + 5·10 + 1·100 + 0 = 1150, from 500: 1650 (TTFT 1150).
+    // Decode:  1000 + 100 + (5+1) = 1106: 2756. Then 1000 + 100 + (5+2) = 1107: 3863 (E2E 3363).
+    assert_eq!(times(&emissions, 1), [1650, 2756, 3863]);
+    let ends: Vec<_> = emissions.iter().map(|emission| emission.finish_reason).collect();
+    assert_eq!(ends, [None, None, Some(FinishReason::Length)]);
+    assert_eq!((core.running(), core.waiting(), core.kv_usage()), (0, 0, 0.0));
+}
+
+#[test]
+fn a_long_prompt_is_prefilled_in_chunks_of_the_budget() {
+    let mut core = core();
+    core.submit(0, job(1, 20, 1)).unwrap();
+    // 8 tokens: 1000 + 80 + 100 + 0 = 1180. 8 more over 8 of context: 1000 + 80 + 100 + 8 = 1188.
+    // 4 more over 16: 1000 + 40 + 100 + 16 = 1156. Sum 3524.
+    assert_eq!(times(&run(&mut core), 1), [3524]);
+    assert_eq!(core.steps(), 3);
+}
+
+#[test]
+fn decoding_goes_on_beside_a_prefill_and_takes_its_time() {
+    let mut core = core();
+    core.submit(0, job(1, 8, 3)).unwrap();
+    core.submit(1, job(2, 12, 2)).unwrap();
+    let emissions = run(&mut core);
+    // Step 1: job 1 prefills 8: 1000 + 80 + 100 = 1180.
+    // Step 2: job 1 decodes over 9, job 2 prefills 8: 1000 + 80 + 200 + 9 = 1289: 2469.
+    // Step 3: job 1 decodes over 10, job 2 prefills 4 over 8: 1000 + 40 + 200 + 18 = 1258: 3727.
+    // Step 4: job 2 decodes over 13: 1000 + 100 + 13 = 1113: 4840.
+    assert_eq!(times(&emissions, 1), [1180, 2469, 3727]);
+    assert_eq!(times(&emissions, 2), [3727, 4840]);
+    assert_eq!(emissions.iter().find(|emission| emission.job == 2).unwrap().admitted, 1180);
+}
+
+#[test]
+fn the_prefill_budget_is_shared_oldest_first() {
+    let mut core = core();
+    for id in 1..=3 {
+        core.submit(0, job(id, 6, 1)).unwrap();
+    }
+    let emissions = run(&mut core);
+    // Step 1: job 1 gets 6, job 2 gets 2, job 3 nothing (not admitted): 1000 + 80 + 200 = 1280.
+    // Step 2: job 2 gets 4 over 2, job 3 gets 4: 1000 + 80 + 200 + 2 = 1282: 2562.
+    // Step 3: job 3 gets 2 over 4: 1000 + 20 + 100 + 4 = 1124: 3686.
+    assert_eq!(
+        (times(&emissions, 1), times(&emissions, 2), times(&emissions, 3)),
+        (vec![1280], vec![2562], vec![3686])
+    );
+}
+
+#[test]
+fn without_a_free_slot_a_job_waits_and_the_line_keeps_its_order() {
+    let mut core = Core::new(Profile { capacity: Capacity { slots: 1, ..profile().capacity }, ..profile() }, 1);
+    core.submit(0, job(1, 1, 2)).unwrap();
+    core.submit(10, job(3, 1, 1)).unwrap();
+    core.submit(5, job(2, 1, 1)).unwrap();
+    let mut emissions = Vec::new();
+    core.advance_to(1500, &mut emissions);
+    assert_eq!((core.running(), core.waiting()), (1, 2));
+    emissions.extend(run(&mut core));
+    // Prefill of one token: 1000 + 10 + 100 = 1110; decode over 2: 1102: 2212.
+    // Job 2 then starts at 2212 and ends at 3322, job 3 at 4432.
+    assert_eq!(times(&emissions, 1), [1110, 2212]);
+    assert_eq!(times(&emissions, 2), [3322]);
+    assert_eq!(times(&emissions, 3), [4432]);
+}
+
+#[test]
+fn a_full_kv_cache_makes_the_head_of_the_line_wait_and_those_behind_it_too() {
+    // Four blocks of 16. Job 1: 8 + 40 tokens = 3 blocks. Job 2: 8 + 24 = 2 blocks. Job 3: 1 + 1 = 1.
+    let mut core = Core::new(Profile { capacity: Capacity { kv_tokens: 64, ..profile().capacity }, ..profile() }, 1);
+    core.submit(0, Job { stop_after: Some(2), ..job(1, 8, 40) }).unwrap();
+    core.submit(0, job(2, 8, 24)).unwrap();
+    core.submit(0, job(3, 1, 1)).unwrap();
+    let mut emissions = Vec::new();
+    core.advance_to(1200, &mut emissions);
+    assert_eq!((core.running(), core.waiting()), (1, 2));
+    assert!((core.kv_usage() - 0.75).abs() < f64::EPSILON);
+    emissions.extend(run(&mut core));
+    // Job 1: 1180, then a decode over 9 (1109): 2289, where it stops and frees its blocks.
+    // Job 2 prefills 8 from 2289 (1180): 3469. The budget is used up, so job 3, whose one block was free
+    // all the time, is admitted at 3469: 1000 + 10 + 200 + 9 = 1219: 4688.
+    assert_eq!(times(&emissions, 1), [1180, 2289]);
+    assert_eq!(emissions.iter().find(|emission| emission.last()).unwrap().finish_reason, Some(FinishReason::Stop));
+    assert_eq!(times(&emissions, 2)[0], 3469);
+    assert_eq!(times(&emissions, 3), [4688]);
+}
+
+#[test]
+fn a_job_larger_than_the_cache_is_refused() {
+    // 1600 tokens are 100 blocks; 1600 + 1 tokens need 101.
+    assert_eq!(core().submit(0, job(1, 1600, 1)), Err(TooLarge { needed: 101, total: 100 }));
+    assert_eq!(core().submit(0, job(1, 1599, 1)), Ok(()));
+}
+
+#[test]
+fn cancelling_frees_the_slot_and_the_blocks_at_the_next_step() {
+    let mut core = Core::new(Profile { capacity: Capacity { slots: 1, ..profile().capacity }, ..profile() }, 1);
+    core.submit(0, job(1, 1, 1000)).unwrap();
+    core.submit(0, job(2, 1, 1)).unwrap();
+    core.submit(0, job(3, 1, 1)).unwrap();
+    let mut emissions = Vec::new();
+    core.advance_to(1200, &mut emissions);
+    assert!(core.cancel(1) && core.cancel(3));
+    assert!(!core.cancel(1), "a job is cancelled once");
+    emissions.extend(run(&mut core));
+    // Job 1 emits at 1110 and is cancelled inside its second step, which still ends at
+    // 1110 + 1102 = 2212 without a token. Job 2 then takes 1110: 3322. Job 3 never runs.
+    assert_eq!(times(&emissions, 1), [1110]);
+    assert_eq!(times(&emissions, 2), [3322]);
+    assert!(times(&emissions, 3).is_empty());
+    assert!(core.kv_usage().abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_job_that_arrives_at_the_end_of_a_step_joins_the_next_one() {
+    let mut core = core();
+    core.submit(0, job(1, 1, 2)).unwrap();
+    let mut emissions = Vec::new();
+    core.advance_to(1110, &mut emissions);
+    core.submit(1110, job(2, 1, 1)).unwrap();
+    emissions.extend(run(&mut core));
+    // Step 2 from 1110: job 1 decodes over 2, job 2 prefills 1: 1000 + 10 + 200 + 2 = 1212: 2322.
+    assert_eq!(times(&emissions, 1), [1110, 2322]);
+    assert_eq!(times(&emissions, 2), [2322]);
+}
+
+#[test]
+fn a_pause_lengthens_the_step_under_way_and_delays_those_that_arrive_in_it() {
+    let mut core = core();
+    core.pause(2000, 5000);
+    core.submit(0, job(1, 1, 3)).unwrap();
+    core.submit(6000, job(2, 1, 1)).unwrap();
+    let emissions = run(&mut core);
+    // Job 1: 1110; its second step (1102) would end at 2212 and ends at 7212; job 2 (arrived 6000) joins
+    // the third: 1000 + 10 + 200 + 3 = 1213: 8425.
+    assert_eq!(times(&emissions, 1), [1110, 7212, 8425]);
+    assert_eq!(times(&emissions, 2), [8425]);
+
+    let mut idle = Core::new(profile(), 1);
+    idle.pause(2000, 5000);
+    idle.submit(2500, job(1, 1, 1)).unwrap();
+    idle.submit(7000, job(2, 1, 1)).unwrap();
+    // Nothing begins before 7000; both prefill together: 1000 + 20 + 200 = 1220.
+    assert_eq!(run(&mut idle).iter().map(|emission| emission.at).collect::<Vec<_>>(), [8220, 8220]);
+}
+
+#[test]
+fn speed_scales_every_step() {
+    let mut core = Core::new(Profile { speed_milli: 4000, ..profile() }, 1);
+    core.submit(0, job(1, 5, 2)).unwrap();
+    // 1150 / 4 = 287 (integer); 1106 / 4 = 276: 563.
+    assert_eq!(times(&run(&mut core), 1), [287, 563]);
+}
+
+#[test]
+fn looking_late_or_often_changes_nothing() {
+    let submit = |core: &mut Core| {
+        for id in 0..20 {
+            core.submit(id * 700, job(id, 3 + id as u32, 4)).unwrap();
+        }
+    };
+    let mut stepwise = core();
+    submit(&mut stepwise);
+    let expected = run(&mut stepwise);
+    for stride in [1, 333, 100_000] {
+        let mut strided = core();
+        submit(&mut strided);
+        let mut emissions = Vec::new();
+        let mut at = 0;
+        while emissions.len() < expected.len() {
+            strided.advance_to(at, &mut emissions);
+            at += stride;
+        }
+        assert_eq!(emissions, expected);
+    }
+}
+
+#[test]
+fn jitter_follows_the_seed_and_keeps_the_mean() {
+    let noisy = |seed| {
+        let mut core = Core::new(Profile { jitter: 0.2, ..profile() }, seed);
+        core.submit(0, job(1, 1, 1000)).unwrap();
+        times(&run(&mut core), 1)
+    };
+    assert_eq!(noisy(7), noisy(7));
+    assert_ne!(noisy(7), noisy(8));
+    let mut exact = core();
+    exact.submit(0, job(1, 1, 1000)).unwrap();
+    let exact = *times(&run(&mut exact), 1).last().unwrap();
+    // Mean of 1000 factors with sd 0.2: standard error 0.2/√1000 = 0.0063; four of them are 2.5 %.
+    let ratio = *noisy(7).last().unwrap() as f64 / exact as f64;
+    assert!((ratio - 1.0).abs() < 0.025, "{ratio}");
+}
+
+#[test]
+fn without_cost_every_token_comes_at_the_moment_of_arrival() {
+    let mut core = Core::new(Profile::named("instant").unwrap(), 1);
+    core.submit(42, job(1, 1000, 50)).unwrap();
+    assert_eq!(times(&run(&mut core), 1), [42; 50]);
+}
+
+/// Requests a second that a profile finishes when it is never idle, from a backlog of 2000.
+fn capacity_per_s(profile: &Profile, input: u32, output: u32) -> f64 {
+    let mut core = Core::new(profile.clone(), 1);
+    for id in 0..2000 {
+        core.submit(0, job(id, input, output)).unwrap();
+    }
+    2000.0 / (run(&mut core).last().unwrap().at as f64 / 1e9)
+}
+
+/// TTFT in seconds of each of `count` requests that come at a constant rate.
+fn ttft_at(profile: &Profile, rate_per_s: f64, count: u64, (input, output): (u32, u32)) -> Vec<f64> {
+    let mut core = Core::new(profile.clone(), 1);
+    let gap = (1e9 / rate_per_s) as Nanos;
+    for id in 0..count {
+        core.submit(id * gap, job(id, input, output)).unwrap();
+    }
+    let mut ttft = vec![0.0; count as usize];
+    for emission in run(&mut core).iter().filter(|emission| emission.token_index == 0) {
+        ttft[emission.job as usize] = (emission.at - emission.job * gap) as f64 / 1e9;
+    }
+    ttft
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[test]
+fn the_latency_curve_is_flat_below_capacity_and_grows_without_bound_above() {
+    let profile = Profile::named("8b-h100").unwrap();
+    let shape = (512, 64);
+    let capacity = capacity_per_s(&profile, shape.0, shape.1);
+
+    // Half the capacity: the second half of the run waits no longer than the first.
+    let half = ttft_at(&profile, capacity * 0.5, 1500, shape);
+    let (early, late) = (mean(&half[500..1000]), mean(&half[1000..]));
+    assert!((late / early - 1.0).abs() < 0.05, "{early} s, then {late} s");
+    assert!(late < 0.15, "{late} s");
+
+    // Twice the capacity: request k comes at k/2μ and its turn is at k/μ, so its TTFT is k/2μ: it grows by
+    // one second per second of arrivals for as long as the load lasts. Slope between the means of the
+    // second and the last quarter, whose middles lie half the arrivals apart.
+    let count = 3000_usize;
+    let double = ttft_at(&profile, capacity * 2.0, count as u64, shape);
+    let (second, last) = (mean(&double[count / 4..count / 2]), mean(&double[count * 3 / 4..]));
+    let seconds_between = (count / 2) as f64 / (capacity * 2.0);
+    let slope = (last - second) / seconds_between;
+    assert!((slope - 1.0).abs() < 0.05, "slope {slope}");
+
+    // The knee lies at the capacity: little happens up to 80 % of it, a lot just above it.
+    let at_80 = mean(&ttft_at(&profile, capacity * 0.8, 1500, shape)[750..]);
+    let at_120 = mean(&ttft_at(&profile, capacity * 1.2, 1500, shape)[750..]);
+    assert!(at_80 < 3.0 * late && at_120 > 10.0 * at_80, "{late} s at 50 %, {at_80} s at 80 %, {at_120} s at 120 %");
+}
+
+#[test]
+fn every_profile_has_a_finite_capacity_and_fits_its_longest_request() {
+    for profile in crate::simulator::profile::PROFILES {
+        assert!(u64::from(profile.max_model_len) <= profile.capacity.kv_tokens, "{}", profile.name);
+        if profile.name != "instant" {
+            let capacity = capacity_per_s(&profile, 128, 16);
+            assert!(capacity.is_finite() && capacity > 0.5, "{}: {capacity}/s", profile.name);
+        }
+    }
+}

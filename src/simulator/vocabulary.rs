@@ -1,0 +1,103 @@
+//! The words an answer is made of: one token each, also when they stand next to each other.
+
+use std::io;
+
+use crate::seed::Seed;
+use crate::tokens::Tokenizer;
+
+/// Enough that answers do not look alike, few enough to check each at start.
+const WANTED: usize = 512;
+
+/// One token of an answer.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Its text.
+    pub(crate) text: Box<str>,
+    /// Its text as a JSON string with quotes.
+    pub(crate) json: Box<str>,
+}
+
+/// Pieces whose concatenation has exactly as many tokens as pieces.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    pieces: Vec<Piece>,
+    seed: Seed,
+}
+
+impl Vocabulary {
+    /// Picks words of `tokenizer`.
+    ///
+    /// # Errors
+    /// When it has none that survive a round trip.
+    pub(crate) fn new(tokenizer: &dyn Tokenizer, seed: u64) -> io::Result<Self> {
+        let mut pieces = words(tokenizer, is_word);
+        if pieces.is_empty() {
+            pieces = words(tokenizer, |text| !text.is_empty() && !text.contains('\u{fffd}'));
+        }
+        if pieces.is_empty() {
+            let message = format!("the tokenizer `{}` has no token that stands for itself", tokenizer.name());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(Self { pieces, seed: Seed::root(seed).child("simulator/answer") })
+    }
+
+    /// The text of the answer to one request.
+    pub(crate) fn answer(&self, request: u64) -> AnswerText {
+        let hex = self.seed.index(request).to_hex();
+        AnswerText { state: u64::from_str_radix(&hex[..16], 16).unwrap_or(request) }
+    }
+
+    /// The token at `index` of an answer.
+    pub(crate) fn piece(&self, answer: AnswerText, index: u32) -> &Piece {
+        let draw = splitmix64(answer.state.wrapping_add(u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        &self.pieces[(draw % self.pieces.len() as u64) as usize]
+    }
+}
+
+/// Which text a request gets: a function of the seed and its number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerText {
+    state: u64,
+}
+
+impl AnswerText {
+    /// 16 hex digits for the id of the answer.
+    pub(crate) fn id(self) -> String {
+        format!("{:016x}", self.state)
+    }
+}
+
+/// A word with the space before it, so that the split before tokenisation keeps words apart.
+fn is_word(text: &str) -> bool {
+    text.strip_prefix(' ').is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+fn words(tokenizer: &dyn Tokenizer, accept: impl Fn(&str) -> bool) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut previous: Option<(u32, Box<str>)> = None;
+    for id in 0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX) {
+        let text = tokenizer.decode(&[id]);
+        if !accept(&text) || tokenizer.encode(&text) != [id] {
+            continue;
+        }
+        if let Some((before, head)) = &previous
+            && tokenizer.encode(&format!("{head}{text}")) != [*before, id]
+        {
+            continue;
+        }
+        let json = serde_json::Value::from(text.as_str()).to_string().into();
+        previous = Some((id, text.as_str().into()));
+        pieces.push(Piece { text: text.into(), json });
+        if pieces.len() == WANTED {
+            break;
+        }
+    }
+    pieces
+}
+
+/// The finaliser of `SplitMix64`: spreads nearby numbers over all of them.
+fn splitmix64(mut state: u64) -> u64 {
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}
