@@ -3,8 +3,9 @@
 use super::probe::ProbeError;
 use super::secrets::SecretError;
 use crate::engine::EngineError;
+use crate::store::StoreError;
+use crate::store::layout::NameError;
 use crate::store::runs::RunsError;
-use crate::store::{NameError, StoreError};
 use crate::workload::WorkloadError;
 
 /// Why an apply could not go on.

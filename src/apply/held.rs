@@ -10,7 +10,7 @@ use super::ApplyError;
 use crate::measure::{JudgeSpec, needs_records, rejudge, rejudge_from_records};
 use crate::plan::{Plan, Point};
 use crate::report::model::{PointFile, PointReport, Report, ValidityState};
-use crate::report::requests::RequestReader;
+use crate::report::requests::RequestsReader;
 use crate::store::Store;
 use crate::store::layout::RunPath;
 use crate::store::runs::{self, RunEntry};
@@ -177,10 +177,7 @@ fn holds(run: &RunEntry, id: &str) -> bool {
 /// server's prefix cache may have seen them.
 pub fn seen_before(point: &Point, sources: &[RunEntry], now: Timestamp) -> bool {
     const RECENT: Duration = Duration::from_secs(24 * 3600);
-    sources
-        .iter()
-        .filter_map(|run| run.points.get(&point.id)?.finished_at)
-        .any(|at| !older(at, RECENT, now))
+    sources.iter().filter_map(|run| run.points.get(&point.id)?.finished_at).any(|at| !older(at, RECENT, now))
 }
 
 /// Applies the judgements of `plan` to a stored measurement, from its records where the report alone
@@ -202,7 +199,7 @@ async fn judge_again(
         if let Some(run) = holder
             && let Some(bytes) = store.get(&run.path.point_requests(&report.id)?).await?
         {
-            let reader = RequestReader::new(std::io::BufReader::new(MultiGzDecoder::new(bytes.as_ref())));
+            let reader = RequestsReader::new(std::io::BufReader::new(MultiGzDecoder::new(bytes.as_ref())));
             return Ok(rejudge_from_records(&report, &spec, reader));
         }
     }
@@ -211,7 +208,8 @@ async fn judge_again(
 
 fn judge_spec(plan: &Plan, index: usize) -> Result<JudgeSpec, ApplyError> {
     let file = plan.point_scenario(index).map_err(|error| ApplyError::Internal(error.to_string()))?;
-    Ok(JudgeSpec::of(&file))
+    let slos = file.traffic.iter().filter_map(|class| Some((class.name.clone(), class.slo.clone()?)));
+    Ok(JudgeSpec { slos: slos.collect(), errors: file.errors.clone(), validity: file.validity.clone() })
 }
 
 fn stored(store: &Store, location: &str, reason: &str) -> ApplyError {

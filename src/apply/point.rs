@@ -67,6 +67,9 @@ impl Started {
     }
 }
 
+/// Counts prompts that repeat unasked, from the measured requests of each class.
+pub type CountRepeats = Box<dyn FnOnce(&[u64]) -> u64 + Send>;
+
 /// Starts a point. Everything runs on threads of its own; nothing here blocks the caller.
 ///
 /// # Errors
@@ -74,7 +77,7 @@ impl Started {
 pub fn start(
     job: Job,
     spec: MeasureSpec,
-    prompts_repeated: u64,
+    repeats: CountRepeats,
     records: PathBuf,
     stop: &Stop,
     grace: Duration,
@@ -82,15 +85,20 @@ pub fn start(
     let file = File::create(&records)
         .map_err(|error| ApplyError::Spool { path: records.display().to_string(), reason: error.to_string() })?;
     let (window_start, window_end) = match &job.plan {
-        LoopPlan::Open { warmup_end, measure_end, .. } => (*warmup_end, Some(*measure_end)),
-        LoopPlan::Closed(plan) => (plan.warmup_end, None),
+        LoopPlan::Open { window, .. } => (window.warmup_end_ns, Some(window.measure_end_ns)),
+        LoopPlan::Closed(plan) => (plan.rule.warmup_end, None),
     };
     let mut running = engine::start(job, stop.clone(), grace)?;
     let clock = running.clock;
     let in_flight = Arc::clone(&running.in_flight);
     let counts = Arc::new(Counts::default());
     let (ended, done) = oneshot::channel();
-    let collector = Collector { accumulator: Accumulator::new(spec), writer: RequestsWriter::new(BufWriter::new(file)), counts: Arc::clone(&counts), not_started: 0 };
+    let collector = Collector {
+        accumulator: Accumulator::new(spec),
+        writer: RequestsWriter::new(BufWriter::new(file)),
+        counts: Arc::clone(&counts),
+        not_started: 0,
+    };
     thread::Builder::new()
         .name("bench-collect".to_owned())
         .spawn(move || {
@@ -98,7 +106,7 @@ pub fn start(
             let (_, gone) = mpsc::channel(1);
             let timelines = std::mem::replace(&mut running.timelines, gone);
             let collected = collector.collect(timelines, &running.window);
-            let result = finish(collected, running, host, prompts_repeated, records);
+            let result = finish(collected, running, host, repeats, records);
             // Nobody waits when the whole apply was abandoned.
             let _ = ended.send(result);
         })
@@ -154,7 +162,7 @@ fn finish(
     collected: std::io::Result<Collector>,
     running: Running,
     host: Option<HostWindow>,
-    prompts_repeated: u64,
+    repeats: CountRepeats,
     records: PathBuf,
 ) -> Result<Measured, ApplyError> {
     let zero_at = wall_clock_of_zero(running.clock);
@@ -163,13 +171,11 @@ fn finish(
         .map_err(|error| ApplyError::Internal(error.to_string()))?;
     let stats = runtime.block_on(running.finished.wait())?;
     let host = host.and_then(HostWindow::end).unwrap_or_default();
-    let spool = |error: std::io::Error| ApplyError::Spool {
-        path: records.display().to_string(),
-        reason: error.to_string(),
-    };
+    let spool =
+        |error: std::io::Error| ApplyError::Spool { path: records.display().to_string(), reason: error.to_string() };
     let collector = collected.map_err(spool)?;
     collector.writer.finish().map_err(spool)?;
-    let facts = facts(&stats, &host, zero_at, collector.not_started, prompts_repeated);
+    let facts = facts(&stats, &host, zero_at, collector.not_started, repeats(&stats.planned_by_class));
     Ok(Measured { measurement: collector.accumulator.finish(facts), records, interrupted: stats.interrupted })
 }
 

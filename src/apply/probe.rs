@@ -160,9 +160,7 @@ async fn list_models(
                 let page = page.body;
                 return match models::parse(&page) {
                     Ok(list) => Ok((list, serde_json::from_slice(&page).unwrap_or_default())),
-                    Err(error) => {
-                        Err(refused(subject, format!("`/models` did not answer with a model list: {error}")))
-                    }
+                    Err(error) => Err(refused(subject, format!("`/models` did not answer with a model list: {error}"))),
                 };
             }
             Ok(page) if page.status == StatusCode::UNAUTHORIZED || page.status == StatusCode::FORBIDDEN => {
@@ -206,8 +204,7 @@ async fn ask(
     let mut attempt = 0;
     loop {
         let mut decoder = Listening { inner: subject.protocol.decoder(), status: None, facts };
-        let exchange =
-            client.exchange(&request, &mut decoder, &PointClock::starting_in(0), &Cancel::default()).await;
+        let exchange = client.exchange(&request, &mut decoder, &PointClock::starting_in(0), &Cancel::default()).await;
         let status = decoder.status;
         let answer = match exchange.ended {
             Ok(end) => decoder.finish(end),
@@ -237,10 +234,9 @@ fn judge(subject: &Subject, status: Option<StatusCode>, answer: Answer) -> Resul
         (Outcome::ServerError, Some(status)) if status.is_client_error() => {
             Err(refused(subject, format!("the probe request was refused ({said})")))
         }
-        (Outcome::ProtocolError | Outcome::Mismatch, _) => Err(refused(
-            subject,
-            format!("the answer is not what `{}` answers ({said})", subject.protocol.name()),
-        )),
+        (Outcome::ProtocolError | Outcome::Mismatch, _) => {
+            Err(refused(subject, format!("the answer is not what `{}` answers ({said})", subject.protocol.name())))
+        }
         (Outcome::TimedOut, _) => Err(not_ready(subject, "the probe request timed out".to_owned())),
         _ => Err(not_ready(subject, format!("the probe request failed ({said})"))),
     }

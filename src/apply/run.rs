@@ -13,7 +13,7 @@ use super::point::{self, Measured, Started};
 use super::servers::Servers;
 use super::{ApplyError, Event, Progress};
 use crate::assets::Assets;
-use crate::engine::{self, ClosedPlan, Job, LoopPlan, Source, Stop, StopLevel};
+use crate::engine::{self, Job, LoopPlan, Source, Stop, StopLevel};
 use crate::measure::timeline::{Phase, RequestId};
 use crate::measure::{ClassSpec, MeasureSpec};
 use crate::plan::{Plan, Point};
@@ -23,8 +23,7 @@ use crate::report::model::{
 use crate::scenario::file::ScenarioFile;
 use crate::store::layout::RunPath;
 use crate::store::runs;
-use crate::store::spool::{Kept, Spool};
-use crate::store::{GZIP, JSON, Store};
+use crate::store::{GZIP, JSON, Kept, Spool, Store};
 use crate::transport::http_client::HttpClient;
 use crate::units::Nanos;
 use crate::workload::{Content, Traffic};
@@ -286,10 +285,11 @@ impl<'a> Run<'a> {
             .await
             .map_err(|error| ApplyError::Internal(error.to_string()))??;
         let traffic = Arc::new(traffic);
-        let plan = loop_plan(&traffic, file);
+        let plan = loop_plan(&traffic);
         let job = self.job(file, &traffic, plan.clone(), servers)?;
         let spec = measure_spec(file, &traffic, &plan);
         let records = self.spool.file(&self.path.point_requests(&point.id)?)?;
+        let repeats = Box::new(move |measured: &[u64]| traffic.repeated_prompts(measured));
         let expected = Duration::from_secs_f64(point.estimate.wall_s);
         observer(Event::PointStarted {
             index,
@@ -298,8 +298,7 @@ impl<'a> Run<'a> {
             coordinates: point.coordinates.clone(),
             expected,
         });
-        let mut started =
-            point::start(job, spec, traffic.repeated_prompts(), records, stop, self.options.grace)?;
+        let mut started = point::start(job, spec, repeats, records, stop, self.options.grace)?;
         let pace = Pace { index, total: self.plan.points.len(), expected, left };
         let measured = watch(&mut started, pace, stop, observer).await?;
         self.take_in(index, point, measured, observer).await
@@ -439,9 +438,10 @@ fn mark_interrupted(report: &mut PointReport) {
     report.validity.state = ValidityState::Invalid;
     report.validity.reasons.push(ValidityReason {
         code: "interrupted".to_owned(),
+        state: ValidityState::Invalid,
         message: "a signal ended the point before its window did".to_owned(),
-        observed: None,
-        limit: None,
+        observed: 1.0,
+        limit: 0.0,
     });
 }
 
@@ -525,31 +525,20 @@ impl Source for TrafficSource {
     }
 }
 
-fn loop_plan(traffic: &Arc<Traffic>, file: &ScenarioFile) -> LoopPlan {
+fn loop_plan(traffic: &Arc<Traffic>) -> LoopPlan {
     if let Some(open) = traffic.open() {
         let window = open.window().clone();
         let schedule = open.clone();
-        return LoopPlan::Open {
-            schedule: Arc::new(move || Box::new(schedule.schedule())),
-            warmup_end: window.warmup_end_ns,
-            measure_end: window.measure_end_ns,
-            measured: window.measured,
-        };
+        return LoopPlan::Open { schedule: Arc::new(move || Box::new(schedule.schedule())), window };
     }
     let closed = traffic.closed().expect("a load is an open or a closed loop");
-    LoopPlan::Closed(ClosedPlan {
-        users: closed.users,
-        ramp: closed.ramp_ns,
-        think: closed.think_time_ns,
-        warmup_end: file.phases.warmup.nanos(),
-        until: engine::WindowRule::of(&file.phases.measure),
-    })
+    LoopPlan::Closed(closed)
 }
 
 fn measure_spec(file: &ScenarioFile, traffic: &Traffic, plan: &LoopPlan) -> MeasureSpec {
     let (window_start_ns, window_end_ns): (Nanos, Option<Nanos>) = match plan {
-        LoopPlan::Open { warmup_end, measure_end, .. } => (*warmup_end, Some(*measure_end)),
-        LoopPlan::Closed(closed) => (closed.warmup_end, None),
+        LoopPlan::Open { window, .. } => (window.warmup_end_ns, Some(window.measure_end_ns)),
+        LoopPlan::Closed(closed) => (closed.rule.warmup_end, None),
     };
     let classes = file.traffic.iter().zip(traffic.classes()).map(|(config, class)| ClassSpec {
         name: config.name.clone(),

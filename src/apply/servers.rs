@@ -14,7 +14,8 @@ use crate::engine::Target;
 use crate::observe::server::ServerFacts;
 use crate::protocol::{self, Protocol};
 use crate::scenario::file::{BackendConfig, ScenarioFile};
-use crate::simulator::child::SimProcess;
+use crate::simulator::child::{ChildOptions, SimProcess};
+use crate::simulator::config::SimConfig;
 use crate::transport::http_client::HttpClient;
 
 /// A backend that is ready to be measured.
@@ -110,14 +111,12 @@ impl Servers {
             return Ok(());
         }
         let config = backend.openai();
-        let headers =
-            secrets::headers(name, config, &self.env, &self.assets).map_err(ApplyError::Secrets)?;
+        let headers = secrets::headers(name, config, &self.env, &self.assets).map_err(ApplyError::Secrets)?;
         let address = match config.url.strip_prefix("sim:") {
             Some(profile) => self.simulator(name, profile).await?,
             None => config.url.clone(),
         };
-        let root = api_root(&address)
-            .map_err(|reason| ApplyError::Address { backend: name.to_owned(), reason })?;
+        let root = api_root(&address).map_err(|reason| ApplyError::Address { backend: name.to_owned(), reason })?;
         self.ready.insert(identity, Ready { root, headers, protocol: protocol::build(backend) });
         Ok(())
     }
@@ -127,21 +126,17 @@ impl Servers {
         if let Some(running) = self.simulators.get(profile) {
             return Ok(running.url().to_owned());
         }
-        let started = SimProcess::start(profile).await.map_err(|error| ApplyError::Simulator {
-            backend: backend.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let started = {
+            let failed = |reason: String| ApplyError::Simulator { backend: backend.to_owned(), reason };
+            let config = SimConfig::parse(profile).map_err(|error| failed(error.to_string()))?;
+            SimProcess::start(&config, &ChildOptions::default()).await.map_err(|error| failed(error.to_string()))?
+        };
         let address = started.url().to_owned();
         self.simulators.insert(profile.to_owned(), started);
         Ok(address)
     }
 
-    async fn probe(
-        &self,
-        name: &str,
-        backend: &BackendConfig,
-        model: &str,
-    ) -> Result<Probed, probe::ProbeError> {
+    async fn probe(&self, name: &str, backend: &BackendConfig, model: &str) -> Result<Probed, probe::ProbeError> {
         let ready = &self.ready[&identity(backend)];
         let subject = Subject {
             backend: name.to_owned(),

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::ClosedPlan;
 use super::pacer::Pacer;
 use super::prepare::{ClosedBodies, Prepared};
 use super::request::WorkerContext;
 use crate::measure::timeline::{Phase, RequestId};
 use crate::units::Nanos;
+use crate::workload::ClosedLoop;
 
 /// Runs users `worker`, `worker + workers`, … until `no_more`, then waits for what is in flight.
 /// Returns the measured requests that came due, by class.
@@ -21,7 +21,7 @@ pub(super) async fn work(
     context: Arc<WorkerContext>,
     pacer: Pacer,
     bodies: ClosedBodies,
-    plan: ClosedPlan,
+    plan: ClosedLoop,
     no_more: CancellationToken,
     share: (usize, usize),
 ) -> Vec<u64> {
@@ -48,7 +48,7 @@ pub(super) async fn work(
 struct Users {
     context: Arc<WorkerContext>,
     bodies: ClosedBodies,
-    plan: ClosedPlan,
+    plan: ClosedLoop,
     /// When each idle user asks next.
     due: BinaryHeap<Reverse<(Nanos, u32)>>,
     /// Bodies that wait for their user.
@@ -62,10 +62,8 @@ struct Users {
 
 impl Users {
     fn begin(&mut self, (worker, workers): (usize, usize)) {
-        let users = u64::from(self.plan.users);
         for user in (0..self.plan.users).filter(|user| *user as usize % workers == worker) {
-            let offset = u128::from(self.plan.ramp) * u128::from(user) / u128::from(users);
-            self.due.push(Reverse((u64::try_from(offset).unwrap_or(Nanos::MAX), user)));
+            self.due.push(Reverse((self.plan.ramp_offset(user), user)));
             self.bodies.wish(user, 0);
         }
     }
@@ -81,7 +79,7 @@ impl Users {
             tokio::select! {
                 biased;
                 () = no_more.cancelled() => return self.give_up_late().await,
-                Some((user, end)) = ends.recv() => self.due.push(Reverse((end.saturating_add(self.plan.think), user))),
+                Some((user, end)) = ends.recv() => self.due.push(Reverse((end.saturating_add(self.plan.think_time_ns), user))),
                 Some(prepared) = self.bodies.next() => self.take_body(prepared),
                 () = pacer.sleep_until(next.unwrap_or(Nanos::MAX)), if next.is_some() => self.come_due(),
             }

@@ -16,7 +16,7 @@ use crate::protocol::Protocol;
 use crate::transport::{ClockSource, Transport};
 use crate::units::Nanos;
 use crate::workload::load::{MaxInFlight, WhenFull};
-use crate::workload::{Arrival, Content};
+use crate::workload::{self, Arrival, ClosedLoop, Content};
 
 pub mod clock;
 mod closed;
@@ -56,54 +56,11 @@ pub enum LoopPlan {
     Open {
         /// The global process; workers take every W-th arrival of it.
         schedule: ScheduleFactory,
-        /// End of warm-up.
-        warmup_end: Nanos,
-        /// End of the window, exclusive.
-        measure_end: Nanos,
-        /// Arrivals inside the window.
-        measured: u64,
+        /// The measured window, known from the schedule alone.
+        window: workload::Window,
     },
     /// Users who wait for their answers.
-    Closed(ClosedPlan),
-}
-
-/// A closed loop.
-#[derive(Clone, Debug)]
-pub struct ClosedPlan {
-    /// Users.
-    pub users: u32,
-    /// First intended time of each user is `ramp * user / users`.
-    pub ramp: Nanos,
-    /// Pause between an answer and the next request.
-    pub think: Nanos,
-    /// End of warm-up.
-    pub warmup_end: Nanos,
-    /// When the window ends.
-    pub until: WindowRule,
-}
-
-/// When a closed-loop window ends: at the first moment that satisfies the upper bounds, not before
-/// the lower ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowRule {
-    /// After a time; earlier with `max_requests`, later with `min_requests`.
-    Duration {
-        /// Length of the window.
-        length: Nanos,
-        /// The window ends once it holds this many.
-        max_requests: Option<u64>,
-        /// The window goes on until it holds this many.
-        min_requests: Option<u64>,
-    },
-    /// After a number of requests; later with `min_length`, earlier with `max_length`.
-    Requests {
-        /// Requests of the window.
-        count: u64,
-        /// The window lasts at least this long.
-        min_length: Option<Nanos>,
-        /// The window lasts at most this long.
-        max_length: Option<Nanos>,
-    },
+    Closed(ClosedLoop),
 }
 
 /// Where a class sends its requests.

@@ -59,7 +59,7 @@ pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::R
         let LoopPlan::Open { schedule, .. } = &job.plan else { return };
         let mine = schedule().filter(|arrival| arrival.index % job.workers as u64 == worker as u64);
         for arrival in mine {
-            let phase = window.phase_at(arrival.at);
+            let phase = window.phase(arrival.index);
             let id = RequestId::Open { index: arrival.index };
             let prepared = prepare(&job, phase, id, arrival.class, arrival.at);
             while waiting.load(Ordering::Relaxed) > AHEAD_BYTES && !sender.is_closed() {

@@ -181,13 +181,20 @@ fn supervise(job: &Job, shared: Shared, stop: &Stop, grace: Duration) -> Result<
 /// Returns when the window has closed and its requests have ended, or the drain has lasted too long.
 async fn window_over(job: &Job, window: &Window, clock: PointClock) {
     let sleep_until = async |at: Nanos| tokio::time::sleep(Duration::from_nanos(clock.until(at))).await;
-    match (&job.plan, window.latest_end()) {
-        (LoopPlan::Closed(_), Some(latest)) => tokio::select! {
+    if let LoopPlan::Closed(plan) = &job.plan {
+        let by_time = async {
+            for end in [Some(plan.rule.soft_end), plan.rule.hard_end].into_iter().flatten() {
+                sleep_until(end).await;
+                window.pass(end);
+            }
+            // It waits for requests: the one that comes due after the last of them closes it.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
             () = window.closed() => {}
-            () = sleep_until(latest) => window.close(latest),
-        },
-        (LoopPlan::Closed(_), None) => window.closed().await,
-        (LoopPlan::Open { .. }, _) => {}
+            () = by_time => {}
+        }
     }
     let end = window.end().unwrap_or_else(|| clock.now());
     sleep_until(end).await;
@@ -269,7 +276,7 @@ fn work(job: &Job, shared: &Shared, worker: usize) -> Result<WorkerEnd, EngineEr
             LoopPlan::Closed(plan) => {
                 let bodies = prepare::closed(job, worker).map_err(setup)?;
                 let share = (worker, job.workers.max(1));
-                closed::work(Arc::clone(&context), pacer, bodies, plan.clone(), no_more, share).await
+                closed::work(Arc::clone(&context), pacer, bodies, *plan, no_more, share).await
             }
         };
         Ok(WorkerEnd {

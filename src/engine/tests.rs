@@ -10,7 +10,10 @@ use super::clock::PointClock;
 use super::*;
 use crate::measure::timeline::{Answer, ConnectionUse, Outcome, Timeline};
 use crate::protocol::{Ask, BodyEnd, Decoder, Prompt};
+use crate::scenario::file::MeasureConfig;
 use crate::transport::{Cancel, Exchange, ExchangeFuture, Outgoing};
+use crate::units::HumanDuration;
+use crate::workload::WindowRule;
 
 const MS: Nanos = 1_000_000;
 
@@ -258,15 +261,15 @@ fn load_goes_on_while_the_last_measured_requests_finish() {
     assert!(drained >= 5, "the window ends at 100 ms, its last request at 190 ms: {drained} sent in between");
 }
 
-fn closed_plan(users: u32, until: WindowRule) -> LoopPlan {
-    LoopPlan::Closed(ClosedPlan { users, ramp: 0, think: 0, warmup_end: 0, until })
+fn closed_plan(users: u32, measure: &MeasureConfig) -> LoopPlan {
+    LoopPlan::Closed(ClosedLoop { users, ramp_ns: 0, think_time_ns: 0, rule: WindowRule::new(measure, 0) })
 }
 
 #[test]
 fn closed_loop_users_wait_for_their_answers() {
     let script = Script::taking(10);
-    let rule = WindowRule::Requests { count: 30, min_length: None, max_length: None };
-    let (timelines, stats) = run(job(closed_plan(3, rule), &script, 2));
+    let measure = MeasureConfig { duration: None, requests: Some(30), ..MeasureConfig::default() };
+    let (timelines, stats) = run(job(closed_plan(3, &measure), &script, 2));
     let window = measured(&timelines);
     assert_eq!((window.len() as u64, stats.planned), (30, 30));
     for user in 0..3 {
@@ -287,8 +290,8 @@ fn closed_loop_users_wait_for_their_answers() {
 #[test]
 fn a_closed_window_ends_by_time_even_when_everybody_waits() {
     let script = Script::taking(300);
-    let rule = WindowRule::Duration { length: 50 * MS, max_requests: None, min_requests: None };
-    let (timelines, stats) = run(job(closed_plan(2, rule), &script, 1));
+    let measure = MeasureConfig { duration: Some(HumanDuration::from_millis(50)), ..MeasureConfig::default() };
+    let (timelines, stats) = run(job(closed_plan(2, &measure), &script, 1));
     assert_eq!(measured(&timelines).len(), 2);
     assert_eq!((stats.planned, stats.window_end), (2, 50 * MS));
 }

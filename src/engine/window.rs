@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ClosedPlan, LoopPlan, WindowRule};
+use super::LoopPlan;
 use crate::measure::timeline::Phase;
 use crate::units::Nanos;
+use crate::workload::{self, WindowRule};
 
 const OPEN_ENDED: u64 = u64::MAX;
 
@@ -15,30 +16,44 @@ const OPEN_ENDED: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Window {
     start: Nanos,
-    rule: Option<WindowRule>,
+    kind: Kind,
     /// End of the window, once it is known.
     end: AtomicU64,
     /// Measured requests that came due (closed loop) or are in the schedule (open loop).
     planned: AtomicU64,
     done: AtomicU64,
+    /// Latest intended time of a measured request of a closed loop.
+    last_due: AtomicU64,
     /// Fires when the end of the window is known.
     closed: CancellationToken,
     /// Fires when it is known and every measured request has ended.
     ended: CancellationToken,
 }
 
+/// How a request finds its phase.
+#[derive(Debug)]
+enum Kind {
+    /// By its place in the schedule.
+    Open(workload::Window),
+    /// By when it comes due.
+    Closed(WindowRule),
+}
+
 impl Window {
     pub(super) fn new(plan: &LoopPlan) -> Self {
-        let (start, rule, end, planned) = match plan {
-            LoopPlan::Open { warmup_end, measure_end, measured, .. } => (*warmup_end, None, *measure_end, *measured),
-            LoopPlan::Closed(ClosedPlan { warmup_end, until, .. }) => (*warmup_end, Some(*until), OPEN_ENDED, 0),
+        let (start, kind, end, planned) = match plan {
+            LoopPlan::Open { window, .. } => {
+                (window.warmup_end_ns, Kind::Open(window.clone()), window.measure_end_ns, window.measured)
+            }
+            LoopPlan::Closed(plan) => (plan.rule.warmup_end, Kind::Closed(plan.rule), OPEN_ENDED, 0),
         };
         Self {
             start,
-            rule,
+            kind,
             end: AtomicU64::new(end),
             planned: AtomicU64::new(planned),
             done: AtomicU64::new(0),
+            last_due: AtomicU64::new(start),
             closed: CancellationToken::new(),
             ended: CancellationToken::new(),
         }
@@ -72,45 +87,46 @@ impl Window {
         self.ended.is_cancelled()
     }
 
-    /// Phase of an open-loop arrival: a function of its time alone.
-    pub(super) fn phase_at(&self, at: Nanos) -> Phase {
-        if at < self.start {
-            Phase::Warmup
-        } else if at < self.end.load(Ordering::Acquire) {
-            Phase::Measure
-        } else {
-            Phase::Drain
+    /// Phase of an open-loop arrival: a function of its place in the schedule alone.
+    pub(super) fn phase(&self, index: u64) -> Phase {
+        match &self.kind {
+            Kind::Open(window) => window.phase(index),
+            Kind::Closed(_) => Phase::Measure,
         }
     }
 
     /// Phase of a closed-loop request that comes due at `at`; counts it when it is measured.
     pub(super) fn come_due(&self, at: Nanos) -> Phase {
+        let Kind::Closed(rule) = &self.kind else { return Phase::Drain };
         if at < self.start {
             return Phase::Warmup;
         }
-        let Some(rule) = self.rule else { return self.phase_at(at) };
         if at >= self.end.load(Ordering::Acquire) {
             return Phase::Drain;
         }
-        let elapsed = at - self.start;
-        let mut ended_at = None;
         let counted = self.planned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |planned| {
-            ended_at = rule.ends(planned, elapsed).map(|length| self.start + length);
-            if ended_at.is_none() { Some(planned + 1) } else { None }
+            (!rule.ended(at, planned)).then_some(planned + 1)
         });
-        if counted.is_ok() {
-            return Phase::Measure;
+        match counted {
+            Ok(_) => {
+                self.last_due.fetch_max(at, Ordering::AcqRel);
+                Phase::Measure
+            }
+            Err(planned) => {
+                // The window ended when its time was up, unless it was still waiting for requests.
+                let last = self.last_due.load(Ordering::Acquire);
+                self.close(rule.ends_at(planned).filter(|end| *end > last).unwrap_or(at).min(at));
+                Phase::Drain
+            }
         }
-        self.close(ended_at.unwrap_or(at));
-        Phase::Drain
     }
 
-    /// When the closed-loop window ends whatever comes due, if a time bounds it.
-    pub(super) fn latest_end(&self) -> Option<Nanos> {
-        match self.rule? {
-            WindowRule::Duration { length, min_requests: None, .. } => Some(self.start + length),
-            WindowRule::Duration { .. } => None,
-            WindowRule::Requests { max_length, .. } => max_length.map(|length| self.start + length),
+    /// A time at which a closed-loop window may end has come: it does, if it waits for nothing more.
+    pub(super) fn pass(&self, at: Nanos) {
+        if let Kind::Closed(rule) = &self.kind
+            && rule.ended(at, self.planned())
+        {
+            self.close(at);
         }
     }
 
@@ -135,57 +151,54 @@ impl Window {
     }
 }
 
-impl WindowRule {
-    /// Length of the window if a request that comes due `elapsed` after its start, with `planned`
-    /// measured before it, is outside; none if it is inside.
-    fn ends(self, planned: u64, elapsed: Nanos) -> Option<Nanos> {
-        match self {
-            Self::Duration { length, max_requests, min_requests } => {
-                if max_requests.is_some_and(|max| planned >= max) {
-                    return Some(elapsed);
-                }
-                let short = min_requests.is_some_and(|min| planned < min);
-                // A window stretched for `min_requests` ends with the first request beyond both.
-                (elapsed >= length && !short).then_some(if min_requests.is_some() { elapsed } else { length })
-            }
-            Self::Requests { count, min_length, max_length } => {
-                if let Some(max) = max_length.filter(|max| elapsed >= *max) {
-                    return Some(max);
-                }
-                (planned >= count && min_length.is_none_or(|min| elapsed >= min)).then_some(elapsed)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::file::MeasureConfig;
+    use crate::units::HumanDuration;
+    use crate::workload::ClosedLoop;
 
-    fn closed(until: WindowRule) -> Window {
-        Window::new(&LoopPlan::Closed(ClosedPlan { users: 1, ramp: 0, think: 0, warmup_end: 100, until }))
+    const MS: Nanos = 1_000_000;
+
+    fn closed(config: &MeasureConfig) -> Window {
+        let rule = WindowRule::new(config, 100 * MS);
+        Window::new(&LoopPlan::Closed(ClosedLoop { users: 1, ramp_ns: 0, think_time_ns: 0, rule }))
+    }
+
+    fn none() -> MeasureConfig {
+        MeasureConfig { duration: None, ..MeasureConfig::default() }
+    }
+
+    fn phases<const N: usize>(window: &Window, at: [Nanos; N]) -> [Phase; N] {
+        at.map(|at| window.come_due(at * MS))
     }
 
     #[test]
     fn a_duration_window_ends_at_its_length() {
-        let window = closed(WindowRule::Duration { length: 50, max_requests: None, min_requests: None });
-        assert_eq!(window.come_due(99), Phase::Warmup);
-        assert_eq!(window.come_due(100), Phase::Measure);
-        assert_eq!(window.come_due(149), Phase::Measure);
+        let window = closed(&MeasureConfig { duration: Some(HumanDuration::from_millis(50)), ..none() });
+        assert_eq!(phases(&window, [99, 100, 149]), [Phase::Warmup, Phase::Measure, Phase::Measure]);
         assert_eq!(window.end(), None);
-        assert_eq!(window.come_due(151), Phase::Drain);
-        // The window is 100 … 150, not until the request at 151 that showed its end.
-        assert_eq!(window.end(), Some(150));
-        assert_eq!(window.planned(), 2);
-        assert_eq!(window.come_due(120), Phase::Measure, "a late worker's request from inside still counts");
+        assert_eq!(phases(&window, [151]), [Phase::Drain]);
+        // The window is 100 … 150 ms, not until the request at 151 ms that showed its end.
+        assert_eq!((window.end(), window.planned()), (Some(150 * MS), 2));
+    }
+
+    #[test]
+    fn a_duration_window_ends_by_time_when_everybody_waits() {
+        let window = closed(&MeasureConfig { duration: Some(HumanDuration::from_millis(50)), ..none() });
+        assert_eq!(phases(&window, [100]), [Phase::Measure]);
+        window.pass(150 * MS);
+        assert_eq!((window.end(), window.planned()), (Some(150 * MS), 1));
     }
 
     #[test]
     fn a_request_window_holds_exactly_its_count() {
-        let window = closed(WindowRule::Requests { count: 2, min_length: None, max_length: None });
-        let phases: Vec<_> = [100, 110, 130, 131].into_iter().map(|at| window.come_due(at)).collect();
-        assert_eq!(phases, [Phase::Measure, Phase::Measure, Phase::Drain, Phase::Drain]);
-        assert_eq!((window.end(), window.planned()), (Some(130), 2));
+        let window = closed(&MeasureConfig { requests: Some(2), ..none() });
+        window.pass(100 * MS);
+        assert_eq!(window.end(), None, "it waits for its requests");
+        let expected = [Phase::Measure, Phase::Measure, Phase::Drain, Phase::Drain];
+        assert_eq!(phases(&window, [100, 110, 130, 131]), expected);
+        assert_eq!((window.end(), window.planned()), (Some(130 * MS), 2));
         assert!(!window.all_ended());
         window.measured_ended();
         window.measured_ended();
@@ -194,13 +207,15 @@ mod tests {
 
     #[test]
     fn bounds_stretch_and_cut() {
-        let stretched = closed(WindowRule::Duration { length: 10, max_requests: None, min_requests: Some(3) });
-        let phases: Vec<_> = [100, 150, 200, 260].into_iter().map(|at| stretched.come_due(at)).collect();
-        assert_eq!(phases, [Phase::Measure, Phase::Measure, Phase::Measure, Phase::Drain]);
-        assert_eq!(stretched.end(), Some(260));
-        let cut = closed(WindowRule::Requests { count: 100, min_length: None, max_length: Some(20) });
-        assert_eq!(cut.come_due(119), Phase::Measure);
-        assert_eq!(cut.come_due(125), Phase::Drain);
-        assert_eq!((cut.end(), cut.latest_end()), (Some(120), Some(120)));
+        let length = Some(HumanDuration::from_millis(10));
+        let stretched = closed(&MeasureConfig { duration: length, min_requests: Some(3), ..none() });
+        stretched.pass(110 * MS);
+        let expected = [Phase::Measure, Phase::Measure, Phase::Measure, Phase::Drain];
+        assert_eq!(phases(&stretched, [100, 150, 200, 260]), expected);
+        assert_eq!(stretched.end(), Some(260 * MS));
+        let max_duration = Some(HumanDuration::from_millis(20));
+        let cut = closed(&MeasureConfig { requests: Some(100), max_duration, ..none() });
+        assert_eq!(phases(&cut, [119, 125]), [Phase::Measure, Phase::Drain]);
+        assert_eq!(cut.end(), Some(120 * MS));
     }
 }

@@ -21,7 +21,7 @@ pub use point::{
     ClassReport, ClientReport, Clock, ClockSource, Connections, Disagreement, InputTokens, Loop, Outcomes,
     OutputSources, PhaseReport, Phases, PointReport, Rates, Throughput, TokenAttribution, Tokens, WallTime, Window,
 };
-pub use provenance::{Build, GitState, Host, PlanRef, Provenance, ScenarioRef, Server};
+pub use provenance::{GitState, PlanRef, Provenance, ScenarioRef};
 
 /// The format word of a report, major version last.
 pub const FORMAT: &str = "bench.report/1";

@@ -1,7 +1,12 @@
 //! What produced the numbers: build, scenario, host, servers. No absolute path, no secret.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::observe::provenance::{BuildFacts, MachineFacts};
+use crate::observe::server::ServerFacts;
 
 /// The scenario of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,83 +40,31 @@ pub struct PlanRef {
     pub seed: String,
 }
 
-/// What produced the numbers.
+/// What produced the numbers. What is not known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Provenance {
     /// The program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bench: Option<Build>,
-    /// Command line, secrets redacted.
+    pub bench: Option<BuildFacts>,
+    /// The machine that made the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<MachineFacts>,
+    /// Container image, as `BENCH_IMAGE` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_image: Option<String>,
+    /// Command line; secrets are masked, absolute paths reduced to their file name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// When the run began and ended, RFC 3339.
+    /// Worker threads that sent requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
+    /// When the run began, or was last continued, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
     /// When the last point ended, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
-    /// The machine that made the load.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<Host>,
-    /// The servers that were measured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub servers: Vec<Server>,
-}
-
-/// The program that measured.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Build {
-    /// Version of `bench`.
-    pub version: String,
-    /// Commit it was built from, where known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// Whether the work tree was dirty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dirty: Option<bool>,
-}
-
-/// The machine that made the load.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Host {
-    /// Operating system and architecture, such as `linux x86_64`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system: Option<String>,
-    /// Kernel release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kernel: Option<String>,
-    /// CPU model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<String>,
-    /// Cores the process may use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cores: Option<u32>,
-    /// CPU quota of the control group in cores.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_quota: Option<f64>,
-    /// Memory the process may use, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// Container image, where known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container_image: Option<String>,
-}
-
-/// A server as it described itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Server {
-    /// Name of the backend.
-    pub backend: String,
-    /// Address without credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Software and version, where it says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub software: Option<String>,
-    /// Model that was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Longest context of that model in tokens, where it says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_model_len: Option<u64>,
+    /// What the servers say about themselves, by backend.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<String, ServerFacts>,
 }
