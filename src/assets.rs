@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::scenario::file::{ScenarioFile, TokenizerConfig};
 use crate::seed::hex;
+use crate::workload::prompt::PromptsConfig;
 
 /// Resolves and reads the files a scenario names.
 #[derive(Clone, Debug)]
@@ -65,3 +67,199 @@ impl Assets {
 
 /// SHA-256 by the path a scenario spells, for every input file of a plan.
 pub type AssetDigests = BTreeMap<String, String>;
+
+/// An input file that a scenario names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedFile<'a> {
+    /// What names it: `Tokenizer` or `Workload`, by its name in the scenario.
+    pub owner: Owner<'a>,
+    /// The path as the scenario spells it.
+    pub path: &'a str,
+    /// The digest it is pinned to.
+    pub pin: Option<&'a str>,
+}
+
+/// The table that names an input file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<'a> {
+    /// `[tokenizers.NAME]`.
+    Tokenizer(&'a str),
+    /// `[workloads.NAME]`, in its `prompts`.
+    Workload(&'a str),
+}
+
+impl NamedFile<'_> {
+    /// Key path of the table that holds `path` and `sha256`.
+    pub fn table_key_path(&self) -> String {
+        let quoted = |name: &str| {
+            let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+            if bare { name.to_owned() } else { format!("\"{name}\"") }
+        };
+        match self.owner {
+            Owner::Tokenizer(name) => format!("tokenizers.{}", quoted(name)),
+            Owner::Workload(name) => format!("workloads.{}.prompts", quoted(name)),
+        }
+    }
+
+    /// Compares the pin, if there is one, with the digest that was found.
+    ///
+    /// # Errors
+    /// When the two differ.
+    pub fn check_pin(&self, found: &str) -> Result<(), InputError> {
+        match self.pin {
+            Some(pin) if pin != found => Err(InputError::Pin {
+                key_path: format!("{}.sha256", self.table_key_path()),
+                path: self.path.to_owned(),
+                expected: pin.to_owned(),
+                found: found.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Every input file that `file` names, used by its traffic or not, in a stable order.
+pub fn named_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
+    let tokenizers = file.tokenizers.iter().filter_map(|(name, config)| match config {
+        TokenizerConfig::Builtin(_) => None,
+        TokenizerConfig::File(tokenizer) => {
+            Some(NamedFile { owner: Owner::Tokenizer(name), path: &tokenizer.path, pin: tokenizer.sha256.as_deref() })
+        }
+    });
+    let datasets = file.workloads.iter().filter_map(|(name, workload)| match &workload.prompts {
+        PromptsConfig::Synthetic(_) => None,
+        PromptsConfig::Sharegpt(dataset) => {
+            Some(NamedFile { owner: Owner::Workload(name), path: &dataset.path, pin: dataset.sha256.as_deref() })
+        }
+    });
+    tokenizers.chain(datasets).collect()
+}
+
+/// The input files that the traffic of `file` uses: those a point digest covers.
+pub fn used_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
+    let workload = |name: &str| file.traffic.iter().any(|class| class.workload == name);
+    let tokenizer = |name: &str| {
+        file.traffic
+            .iter()
+            .filter_map(|class| file.workloads.get(&class.workload))
+            .any(|workload| workload.tokenizer == name)
+    };
+    let used = |named: &NamedFile<'_>| match named.owner {
+        Owner::Tokenizer(name) => tokenizer(name),
+        Owner::Workload(name) => workload(name),
+    };
+    named_files(file).into_iter().filter(used).collect()
+}
+
+/// Why an input file does not fit a scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It cannot be read.
+    #[error("{error}")]
+    Unreadable {
+        /// Key path of the setting that names it.
+        key_path: String,
+        /// What the system said.
+        error: AssetError,
+    },
+    /// It is not the file that the scenario pins.
+    #[error(
+        "`{path}` is not the pinned file: expected sha256 {expected}, found {found}; restore the file, or write the new pin with `bench validate --pin`"
+    )]
+    Pin {
+        /// Key path of the pin.
+        key_path: String,
+        /// The path as the scenario spells it.
+        path: String,
+        /// The pin.
+        expected: String,
+        /// The digest of the file as it is.
+        found: String,
+    },
+}
+
+impl InputError {
+    /// Key path of the setting to point at.
+    pub fn key_path(&self) -> &str {
+        match self {
+            Self::Unreadable { key_path, .. } | Self::Pin { key_path, .. } => key_path,
+        }
+    }
+
+    /// A stable word for the kind of error.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "input-unreadable",
+            Self::Pin { .. } => "input-pin",
+        }
+    }
+}
+
+/// The pin that a named file should have: what `bench validate --pin` writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Key path of the table that holds `path` and `sha256`.
+    pub table_key_path: String,
+    /// The path as the scenario spells it.
+    pub path: String,
+    /// The digest as it is written; `None`: not pinned yet.
+    pub written: Option<String>,
+    /// The digest of the file.
+    pub found: String,
+}
+
+impl Assets {
+    /// Digests of the files that the traffic of `file` uses, with every pin checked. Each file is read once.
+    ///
+    /// # Errors
+    /// Every named file that is missing or not the pinned one, also those that no traffic uses: a broken
+    /// reference is a mistake wherever it stands.
+    pub fn digests(&self, file: &ScenarioFile) -> Result<AssetDigests, Vec<InputError>> {
+        let mut found = AssetDigests::new();
+        let mut errors = Vec::new();
+        for named in named_files(file) {
+            match self.digest_of(&named, &mut found) {
+                Ok(digest) => errors.extend(named.check_pin(&digest).err()),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let used: Vec<&str> = used_files(file).iter().map(|named| named.path).collect();
+        found.retain(|path, _| used.contains(&path.as_str()));
+        Ok(found)
+    }
+
+    /// The pins that `file` should have, whether or not they are right today.
+    ///
+    /// # Errors
+    /// Every named file that cannot be read.
+    pub fn pins(&self, file: &ScenarioFile) -> Result<Vec<Pin>, Vec<InputError>> {
+        let mut cache = AssetDigests::new();
+        let mut errors = Vec::new();
+        let mut pins = Vec::new();
+        for named in named_files(file) {
+            match self.digest_of(&named, &mut cache) {
+                Ok(found) => pins.push(Pin {
+                    table_key_path: named.table_key_path(),
+                    path: named.path.to_owned(),
+                    written: named.pin.map(str::to_owned),
+                    found,
+                }),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(pins) } else { Err(errors) }
+    }
+
+    fn digest_of(&self, named: &NamedFile<'_>, cache: &mut AssetDigests) -> Result<String, InputError> {
+        if let Some(digest) = cache.get(named.path) {
+            return Ok(digest.clone());
+        }
+        let key_path = || format!("{}.path", named.table_key_path());
+        let digest = self.sha256(named.path).map_err(|error| InputError::Unreadable { key_path: key_path(), error })?;
+        cache.insert(named.path.to_owned(), digest.clone());
+        Ok(digest)
+    }
+}

@@ -50,6 +50,18 @@ impl Seed {
         ChaCha12Rng::from_seed(self.0)
     }
 
+    /// The node that [`Seed::to_hex`] printed, as a plan stores it.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// Lower-case hex, as plans and reports print it.
     pub fn to_hex(&self) -> String {
         hex(&self.0)
@@ -74,4 +86,19 @@ pub fn hex(bytes: &[u8]) -> String {
 /// SHA-256 of `bytes` as lower-case hex: the form every digest has in plans, reports and the store.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_round_trips_and_refuses_the_rest() {
+        let seed = Seed::root(42).child("point").index(7);
+        assert_eq!(Seed::from_hex(&seed.to_hex()), Some(seed));
+        for text in ["", "0", &seed.to_hex()[..62], &seed.to_hex().replace(|c: char| c.is_ascii_digit(), "G")] {
+            assert_eq!(Seed::from_hex(text), None, "{text}");
+        }
+        assert_eq!(Seed::from_hex(&"A".repeat(64)), None);
+    }
 }

@@ -1,0 +1,296 @@
+//! What a point will cost before it runs: requests, tokens, time, money, and whether its sample suffices.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::length::mean_tokens;
+use crate::plan::sample::{SampleGap, gaps};
+use crate::scenario::file::{MeasureConfig, PriceConfig, ScenarioFile, TrafficConfig, WorkloadConfig};
+use crate::workload::load::LoadConfig;
+use crate::workload::prompt::PromptsConfig;
+
+/// Nominal time to first token, seconds: used where the server decides how fast requests come.
+pub const NOMINAL_TTFT_S: f64 = 0.25;
+
+/// Nominal time per output token, seconds.
+pub const NOMINAL_TPOT_S: f64 = 0.02;
+
+/// Nominal output tokens of a dataset that nobody has counted.
+pub const NOMINAL_OUTPUT_TOKENS: f64 = 256.0;
+
+/// What a point is expected to take. Counts are expectations of random numbers, rounded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// Requests of the warm-up.
+    pub warmup_requests: u64,
+    /// Requests of the measured window.
+    pub measure_requests: u64,
+    /// Unmeasured requests while the measured ones finish.
+    pub drain_requests: u64,
+    /// The same if the drain lasts as long as it may.
+    pub drain_requests_max: u64,
+    /// Input tokens of all phases; absent where the length of a dataset is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Output tokens asked in all phases; absent where the length of a dataset is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+    /// Length of the measured window, seconds.
+    pub window_s: f64,
+    /// Wall time of warm-up, window and drain, seconds.
+    pub wall_s: f64,
+    /// Cost of the classes whose backend has a price, US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// Whether a class is missing from the cost because it has no price or no known length.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cost_partial: bool,
+    /// Whether the number of requests hangs on a nominal service time, because the loop is closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nominal: bool,
+    /// Targets that the sample is too small to pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub too_small: Vec<SampleGap>,
+}
+
+impl Estimate {
+    /// Requests of all phases.
+    pub fn requests(&self) -> u64 {
+        self.warmup_requests.saturating_add(self.measure_requests).saturating_add(self.drain_requests)
+    }
+
+    /// Input and output tokens of all phases.
+    pub fn tokens(&self) -> Option<u64> {
+        Some(self.input_tokens?.saturating_add(self.output_tokens?))
+    }
+}
+
+/// Mean lengths of a dataset, in tokens of its workload's tokenizer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DatasetLengths {
+    /// Mean tokens of a prompt.
+    pub input_tokens: f64,
+    /// Mean tokens of a recorded answer.
+    pub output_tokens: f64,
+}
+
+/// Who knows how long the prompts of a dataset are. Answers should be remembered: it is asked per point.
+pub trait DatasetFacts: std::fmt::Debug {
+    /// Mean lengths for `workload`, which has a dataset; `None`: unknown, and the estimate says so.
+    fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths>;
+}
+
+/// Knows no dataset.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDatasets;
+
+impl DatasetFacts for NoDatasets {
+    fn lengths(&self, _: &ScenarioFile, _: &WorkloadConfig) -> Option<DatasetLengths> {
+        None
+    }
+}
+
+/// What the point `file` is expected to take.
+pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
+    let classes = classes(file, datasets);
+    let service_s: f64 = classes.iter().map(|class| class.share * class.service_s).sum();
+    let arrivals = Arrivals { load: &file.load, warmup_s: seconds(file.phases.warmup), service_s };
+    let (window_s, measured) = window(&file.phases.measure, &arrivals);
+    let window_end_s = arrivals.warmup_s + window_s;
+    let drain_max_s = seconds(file.phases.drain.max);
+    let slowest_s = classes.iter().filter(|class| class.share > 0.0).map(|class| class.service_s).fold(0.0, f64::max);
+    let drain_s = slowest_s.min(drain_max_s);
+    let warmup = arrivals.between(0.0, arrivals.warmup_s);
+    let drain = arrivals.between(window_end_s, window_end_s + drain_s);
+    let requests = warmup + measured + drain;
+    let total = |tokens: &dyn Fn(&Class<'_>) -> Option<f64>| -> Option<u64> {
+        classes
+            .iter()
+            .map(|class| Some(class.share * tokens(class)?))
+            .sum::<Option<f64>>()
+            .map(|mean| count(mean * requests))
+    };
+    let costs: Vec<Option<f64>> = classes.iter().map(|class| class.cost_usd(requests)).collect();
+    let too_small = classes
+        .iter()
+        .filter_map(|class| {
+            Some(gaps(&class.config.name, class.config.slo.as_ref()?, measured * class.share, class.output_tokens))
+        })
+        .flatten()
+        .collect();
+    Estimate {
+        warmup_requests: count(warmup),
+        measure_requests: count(measured),
+        drain_requests: count(drain),
+        drain_requests_max: count(arrivals.between(window_end_s, window_end_s + drain_max_s)),
+        input_tokens: total(&|class| class.input_tokens),
+        output_tokens: total(&|class| class.output_tokens),
+        window_s,
+        wall_s: arrivals.warmup_s + window_s + drain_s,
+        cost_usd: costs.iter().any(Option::is_some).then(|| costs.iter().flatten().sum()),
+        cost_partial: costs.iter().any(Option::is_some) && costs.iter().any(Option::is_none),
+        nominal: matches!(file.load, LoadConfig::Users(_)),
+        too_small,
+    }
+}
+
+/// What an estimate needs to know of a traffic class.
+struct Class<'a> {
+    config: &'a TrafficConfig,
+    share: f64,
+    input_tokens: Option<f64>,
+    output_tokens: Option<f64>,
+    service_s: f64,
+    price: Option<&'a PriceConfig>,
+}
+
+impl Class<'_> {
+    fn cost_usd(&self, requests: f64) -> Option<f64> {
+        let price = self.price?;
+        let per_request = self.input_tokens? * price.input_usd_per_million_tokens
+            + self.output_tokens? * price.output_usd_per_million_tokens;
+        Some(requests * self.share * per_request / 1e6)
+    }
+}
+
+fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class<'a>> {
+    let weights: f64 = file.traffic.iter().map(|class| class.weight).sum();
+    let class = |config: &'a TrafficConfig| {
+        let workload = file.workloads.get(&config.workload);
+        let dataset = workload
+            .filter(|workload| matches!(workload.prompts, PromptsConfig::Sharegpt(_)))
+            .and_then(|workload| datasets.lengths(file, workload));
+        let law = |law: Option<&crate::workload::length::LengthConfig>| law.map(mean_tokens);
+        let input = law(workload.and_then(|workload| workload.input_tokens.as_ref()));
+        let output = law(workload.and_then(|workload| workload.output_tokens.as_ref()));
+        let output_tokens = output.or(dataset.map(|dataset| dataset.output_tokens));
+        Class {
+            config,
+            share: if weights > 0.0 { config.weight / weights } else { 0.0 },
+            input_tokens: input.or(dataset.map(|dataset| dataset.input_tokens)),
+            output_tokens,
+            service_s: NOMINAL_TTFT_S + NOMINAL_TPOT_S * output_tokens.unwrap_or(NOMINAL_OUTPUT_TOKENS),
+            price: file.backends.get(&config.backend).and_then(|backend| backend.openai().price.as_ref()),
+        }
+    };
+    file.traffic.iter().map(class).collect()
+}
+
+/// Expected arrivals of a load.
+struct Arrivals<'a> {
+    load: &'a LoadConfig,
+    warmup_s: f64,
+    /// Nominal service time of the mean request.
+    service_s: f64,
+}
+
+impl Arrivals<'_> {
+    /// Expected arrivals with an intended time in `[from_s, to_s)`.
+    fn between(&self, from_s: f64, to_s: f64) -> f64 {
+        let span_s = (to_s - from_s).max(0.0);
+        match self.load {
+            LoadConfig::Constant(load) => multiples(from_s, to_s, 1.0 / load.rate_per_s),
+            LoadConfig::Poisson(load) => load.rate_per_s * span_s,
+            LoadConfig::Gamma(load) => load.rate_per_s * span_s,
+            LoadConfig::Burst(load) => match load.every.map(seconds) {
+                Some(every_s) if every_s > 0.0 => multiples(from_s, to_s, every_s) * f64::from(load.size),
+                // A single burst is the window's own: see `in_window`.
+                _ => 0.0,
+            },
+            LoadConfig::Users(load) => {
+                let ramp_s = seconds(load.ramp);
+                // Users that have started, averaged over the span: the integral of min(1, t / ramp).
+                let started = |until_s: f64| {
+                    if until_s < ramp_s { until_s * until_s / (2.0 * ramp_s) } else { until_s - ramp_s / 2.0 }
+                };
+                self.closed_rate_per_s() * (started(to_s) - started(from_s)).clamp(0.0, span_s)
+            }
+        }
+    }
+
+    /// Expected arrivals of a measured window that lasts `window_s`.
+    fn in_window(&self, window_s: f64) -> f64 {
+        match self.load {
+            LoadConfig::Burst(load) if load.every.is_none() => f64::from(load.size),
+            _ => self.between(self.warmup_s, self.warmup_s + window_s),
+        }
+    }
+
+    /// Requests per second of all users together at the nominal service time.
+    fn closed_rate_per_s(&self) -> f64 {
+        let LoadConfig::Users(load) = self.load else { return 0.0 };
+        let free = f64::from(load.users) / (self.service_s + seconds(load.think_time));
+        let cap = load.max_in_flight.as_ref().map_or(f64::INFINITY, |cap| f64::from(cap.limit) / self.service_s);
+        free.min(cap)
+    }
+
+    /// Time from the start of the window until it holds `requests`; infinite when it never does.
+    fn time_for(&self, requests: u64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate of a time")]
+        let requests = requests as f64;
+        match self.load {
+            LoadConfig::Constant(load) => requests / load.rate_per_s,
+            LoadConfig::Poisson(load) => requests / load.rate_per_s,
+            LoadConfig::Gamma(load) => requests / load.rate_per_s,
+            LoadConfig::Burst(load) => match load.every.map(seconds) {
+                Some(every_s) => ((requests / f64::from(load.size)).ceil() - 1.0).max(0.0) * every_s,
+                None if requests <= f64::from(load.size) => 0.0,
+                None => f64::INFINITY,
+            },
+            LoadConfig::Users(_) => requests / self.closed_rate_per_s(),
+        }
+    }
+}
+
+/// Length of the measured window in seconds, and the requests expected in it.
+fn window(measure: &MeasureConfig, arrivals: &Arrivals<'_>) -> (f64, f64) {
+    let &MeasureConfig { duration, requests, min_duration, max_duration, min_requests, max_requests } = measure;
+    #[expect(clippy::cast_precision_loss, reason = "an estimate of a count")]
+    let whole = |requests: u64| requests as f64;
+    let (window_s, target) = match (duration, requests) {
+        (Some(duration), _) => {
+            let asked_s = seconds(duration);
+            let longest_s = max_requests.map_or(f64::INFINITY, |requests| arrivals.time_for(requests));
+            let least_s = min_requests.map_or(0.0, |requests| arrivals.time_for(requests));
+            if longest_s < asked_s {
+                (longest_s, max_requests)
+            } else if least_s > asked_s {
+                (least_s, min_requests)
+            } else {
+                (asked_s, None)
+            }
+        }
+        (None, Some(requests)) => {
+            let asked_s = arrivals.time_for(requests);
+            let bounded_s =
+                asked_s.max(min_duration.map_or(0.0, seconds)).min(max_duration.map_or(f64::INFINITY, seconds));
+            // Exact comparison: only an unbounded window holds the very number that was asked.
+            (bounded_s, (bounded_s == asked_s).then_some(requests))
+        }
+        (None, None) => (0.0, None),
+    };
+    if !window_s.is_finite() {
+        return (0.0, arrivals.in_window(0.0));
+    }
+    (window_s, target.map_or_else(|| arrivals.in_window(window_s), whole))
+}
+
+/// How many multiples of `step` (0 included) lie in `[from, to)`.
+fn multiples(from: f64, to: f64, step: f64) -> f64 {
+    // Rates such as 0.1 are not exact in binary: a multiple within a billionth of the edge is on it.
+    let before = |edge: f64| (edge / step - 1e-9).ceil().max(0.0);
+    before(to) - before(from).min(before(to))
+}
+
+fn seconds(duration: crate::units::HumanDuration) -> f64 {
+    duration.get().as_secs_f64()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an expected count, never negative, saturating"
+)]
+fn count(expected: f64) -> u64 {
+    expected.round() as u64
+}

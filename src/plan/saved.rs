@@ -1,0 +1,258 @@
+//! Saved plans: reading, proving that nothing was changed, rebuilding a point.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::assets::{AssetDigests, AssetError, Assets};
+use crate::plan::base::set_at;
+use crate::plan::canonical::{Identity, canonical, tree};
+use crate::plan::model::{Judgements, PLAN_FORMAT, Plan, Point, plan_digest};
+use crate::scenario::file::ScenarioFile;
+use crate::seed::{GENERATOR_VERSION, Seed};
+
+/// Why a saved plan cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedPlanError {
+    /// It is not JSON.
+    #[error("not a plan: {0}")]
+    Json(serde_json::Error),
+    /// It is JSON of another format.
+    #[error("not a plan: `format` is {found}, expected `{PLAN_FORMAT}`")]
+    NotAPlan {
+        /// `format` as found, or `missing`.
+        found: String,
+    },
+    /// It is a plan of a newer major version.
+    #[error(
+        "the plan has format `{found}`, this build reads `{PLAN_FORMAT}`; use the `bench` that wrote it or a newer one"
+    )]
+    Newer {
+        /// `format` as found.
+        found: String,
+    },
+    /// A key is missing, has another type, or its scenario has a setting that this build does not know.
+    #[error("the plan does not fit this build: {0}; make it again with `bench plan -o`")]
+    Shape(serde_json::Error),
+    /// The requests would not be those the plan was made for.
+    #[error(
+        "the plan was made with generator version {found}, this build has {GENERATOR_VERSION} and would send other requests; make it again with `bench plan -o`"
+    )]
+    Generator {
+        /// Version in the plan.
+        found: u32,
+    },
+    /// A point is not what its digest says.
+    #[error("point `{id}` was changed after the plan was made: {what}")]
+    Point {
+        /// Id as found.
+        id: String,
+        /// What does not fit.
+        what: String,
+    },
+    /// Judgements, seed, axes or the list of points are not what the digest of the plan says.
+    #[error("the plan was changed after it was made: {0}")]
+    Plan(String),
+}
+
+/// An input file that is not the one the plan was made with.
+#[derive(Debug, thiserror::Error)]
+#[error("input `{path}` {}; restore the file or make the plan again", moved(.expected, .found))]
+pub struct InputMoved {
+    /// The path as the scenario spells it.
+    pub path: String,
+    /// SHA-256 in the plan.
+    pub expected: String,
+    /// SHA-256 of the file as it is, or why it cannot be read.
+    pub found: Result<String, AssetError>,
+}
+
+fn moved(expected: &str, found: &Result<String, AssetError>) -> String {
+    match found {
+        Ok(found) => format!("has changed: expected sha256 {expected}, found {found}"),
+        Err(error) => format!("is missing: expected sha256 {expected}, but {}", error.source),
+    }
+}
+
+impl Plan {
+    /// Reads `plan.json` and proves every digest in it: each point is rebuilt and hashed again.
+    ///
+    /// # Errors
+    /// When it is not a plan of this major version, was made for another generator, or was changed.
+    pub fn load(json: &[u8]) -> Result<Self, SavedPlanError> {
+        let value: Value = serde_json::from_slice(json).map_err(SavedPlanError::Json)?;
+        check_format(value.get("format"))?;
+        let plan: Self = serde_json::from_value(value).map_err(SavedPlanError::Shape)?;
+        plan.verify()?;
+        Ok(plan)
+    }
+
+    /// The bytes of `plan.json`: indented for review, ending in a newline.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("plan types have string keys and finite numbers");
+        json.push(b'\n');
+        json
+    }
+
+    /// The complete scenario of the point at `index`: exactly what was planned.
+    ///
+    /// # Errors
+    /// When coordinates or adjustments do not fit the base: the plan was changed by hand.
+    ///
+    /// # Panics
+    /// When there is no such point.
+    pub fn point_scenario(&self, index: usize) -> Result<ScenarioFile, SavedPlanError> {
+        self.scenario_of(&self.points[index])
+    }
+
+    /// The complete scenario of `point`, which belongs to this plan.
+    ///
+    /// # Errors
+    /// As [`Plan::point_scenario`].
+    pub fn scenario_of(&self, point: &Point) -> Result<ScenarioFile, SavedPlanError> {
+        self.rebuild(&tree(&self.base), point)
+    }
+
+    /// The canonical form of `point`, which belongs to this plan.
+    ///
+    /// # Errors
+    /// As [`Plan::canonical_point`].
+    pub fn canonical_of(&self, point: &Point) -> Result<Value, SavedPlanError> {
+        let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
+        canonical(&self.scenario_of(point)?, &self.inputs).map_err(|error| fail(error.to_string()))
+    }
+
+    /// The canonical form of the point at `index`: what its digest is the SHA-256 of.
+    ///
+    /// # Errors
+    /// As [`Plan::point_scenario`], or when a digest is missing from `inputs`.
+    ///
+    /// # Panics
+    /// When there is no such point.
+    pub fn canonical_point(&self, index: usize) -> Result<Value, SavedPlanError> {
+        self.canonical_of(&self.points[index])
+    }
+
+    /// The seed of the point at `index`.
+    ///
+    /// # Errors
+    /// When it is not the hex form of a seed.
+    ///
+    /// # Panics
+    /// When there is no such point.
+    pub fn point_seed(&self, index: usize) -> Result<Seed, SavedPlanError> {
+        let point = &self.points[index];
+        let fail = || SavedPlanError::Point { id: point.id.clone(), what: "its seed is not 64 hex digits".to_owned() };
+        Seed::from_hex(&point.seed).ok_or_else(fail)
+    }
+
+    /// Whether the input files are still those the plan was made with.
+    ///
+    /// # Errors
+    /// Every file that is missing or has another content.
+    pub fn verify_inputs(&self, assets: &Assets) -> Result<(), Vec<InputMoved>> {
+        let moved: Vec<InputMoved> = self
+            .inputs
+            .iter()
+            .filter_map(|(path, expected)| {
+                let found = assets.sha256(path);
+                let same = found.as_ref().is_ok_and(|found| found == expected);
+                (!same).then(|| InputMoved { path: path.clone(), expected: expected.clone(), found })
+            })
+            .collect();
+        if moved.is_empty() { Ok(()) } else { Err(moved) }
+    }
+
+    fn rebuild(&self, base: &Value, point: &Point) -> Result<ScenarioFile, SavedPlanError> {
+        let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
+        let mut value = base.clone();
+        for axis in &self.axes {
+            let coordinate =
+                point.coordinates.get(&axis.axis).ok_or_else(|| fail(format!("it has no `{}`", axis.axis)))?;
+            if !set_at(&mut value, &axis.pointer, Some(coordinate.clone())) {
+                return Err(fail(format!("`{}` cannot be set", axis.axis)));
+            }
+        }
+        if point.coordinates.len() != self.axes.len() {
+            return Err(fail("it has coordinates without an axis".to_owned()));
+        }
+        for (pointer, setting) in &point.adjustments {
+            if !set_at(&mut value, pointer, (!setting.is_null()).then(|| setting.clone())) {
+                return Err(fail(format!("`{pointer}` cannot be set")));
+            }
+        }
+        ScenarioFile::deserialize(value).map_err(|error| fail(error.to_string()))
+    }
+
+    fn verify(&self) -> Result<(), SavedPlanError> {
+        if self.generator_version != GENERATOR_VERSION {
+            return Err(SavedPlanError::Generator { found: self.generator_version });
+        }
+        let changed = |what: &str| Err(SavedPlanError::Plan(what.to_owned()));
+        if self.seed != Seed::root(self.base.seed).to_hex() {
+            return changed("`seed` is not that of its scenario");
+        }
+        if self.judgements != Judgements::of(&self.base) {
+            return changed("`judgements` are not those of its scenario");
+        }
+        let base = tree(&self.base);
+        let mut own = BTreeMap::new();
+        let mut used = AssetDigests::new();
+        for (index, point) in self.points.iter().enumerate() {
+            let resolved = self.rebuild(&base, point)?;
+            self.verify_point(point, &resolved)?;
+            used.extend(
+                crate::assets::used_files(&resolved)
+                    .into_iter()
+                    .filter_map(|named| Some((named.path.to_owned(), self.inputs.get(named.path)?.clone()))),
+            );
+            let judgements = Judgements::of(&resolved);
+            if judgements != self.judgements {
+                own.insert(index, judgements);
+            }
+        }
+        if used != self.inputs {
+            return changed("`inputs` holds a file that no point uses");
+        }
+        if plan_digest(&self.points, &self.judgements, &own) != self.digest {
+            return changed("its points and judgements do not have its digest");
+        }
+        Ok(())
+    }
+
+    fn verify_point(&self, point: &Point, resolved: &ScenarioFile) -> Result<(), SavedPlanError> {
+        let fail = |what: String| Err(SavedPlanError::Point { id: point.id.clone(), what });
+        let canonical = match canonical(resolved, &self.inputs) {
+            Ok(canonical) => canonical,
+            Err(error) => return fail(error.to_string()),
+        };
+        let identity = Identity::of(&canonical, resolved.seed);
+        if identity.digest != point.digest {
+            return fail(format!("it has the digest {}, not {}", identity.digest, point.digest));
+        }
+        if identity.id() != point.id {
+            return fail(format!("its id should be `{}`", identity.id()));
+        }
+        if identity.seed != point.seed {
+            return fail(format!("its seed should be {}", identity.seed));
+        }
+        Ok(())
+    }
+}
+
+/// Reads the format before anything else, so that a newer plan gets one clear sentence.
+fn check_format(format: Option<&Value>) -> Result<(), SavedPlanError> {
+    let found = match format {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => return Err(SavedPlanError::NotAPlan { found: other.to_string() }),
+        None => return Err(SavedPlanError::NotAPlan { found: "missing".to_owned() }),
+    };
+    let (name, version) = found.split_once('/').unwrap_or((&found, ""));
+    let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+    match (name, major) {
+        ("bench.plan", Some(1)) => Ok(()),
+        ("bench.plan", Some(2..)) => Err(SavedPlanError::Newer { found }),
+        _ => Err(SavedPlanError::NotAPlan { found: format!("`{found}`") }),
+    }
+}

@@ -1,0 +1,188 @@
+//! What of a plan the store already holds: `new`, `done` or `changed`, point by point.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::plan::change::{KeyChange, key_changes};
+use crate::plan::model::{Coordinates, Plan, Point};
+use crate::plan::pair::Nearest;
+use crate::plan::saved::SavedPlanError;
+
+/// A point that the store holds, as far as a listing and the reports of its runs tell.
+///
+/// One listing gives run, plan and point id; the run's `report.json` (one object for all its points) the
+/// rest. What is missing is looked up in [`Stored::plans`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPoint {
+    /// The run that measured it.
+    pub run_id: String,
+    /// The plan it was measured under: a folder of the store.
+    pub plan_digest: String,
+    /// Its id: a folder of the store, and the beginning of its digest.
+    pub point_id: String,
+    /// Its whole digest, where known.
+    pub digest: Option<String>,
+    /// Its values by axis, where known.
+    pub coordinates: Option<Coordinates>,
+    /// Its canonical form, where known.
+    pub canonical: Option<Value>,
+    /// Its report is stored.
+    pub complete: bool,
+    /// Its measurement is valid or suspect.
+    pub valid: bool,
+    /// It did not break its error budget.
+    pub within_budget: bool,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl StoredPoint {
+    /// Why the point must be measured again; `None`: it may be taken over.
+    pub fn unusable(&self) -> Option<&'static str> {
+        match (self.complete, self.valid, self.within_budget) {
+            (false, _, _) => Some("incomplete"),
+            (_, false, _) => Some("invalid"),
+            (_, _, false) => Some("over its error budget"),
+            (true, true, true) => None,
+        }
+    }
+
+    /// Orders attempts at the same point: usable before not, then by age. Run ids sort by time as well.
+    fn rank(&self) -> (bool, Option<Timestamp>, &str) {
+        (self.unusable().is_none(), self.finished_at, &self.run_id)
+    }
+}
+
+/// The stored points of a scenario, with the plans they were measured under.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Points of every run.
+    pub points: Vec<StoredPoint>,
+    /// Plans by digest; only needed to name what changed.
+    pub plans: BTreeMap<String, Plan>,
+}
+
+/// What the store holds of a point.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PointState {
+    /// Nothing usable: it will be measured.
+    New {
+        /// A run that measured this very point without usable result, and why it is not usable.
+        unusable: Option<(String, &'static str)>,
+    },
+    /// The same point is stored and will be taken over.
+    Done {
+        /// The run that measured it.
+        run_id: String,
+        /// When it ended.
+        finished_at: Option<Timestamp>,
+    },
+    /// Another point stands at its coordinates: it will be measured.
+    Changed {
+        /// The run that measured the other one.
+        run_id: String,
+        /// Id of the other one.
+        point_id: String,
+        /// What differs; `None` when the plan of the other one was not at hand.
+        changes: Option<Vec<KeyChange>>,
+    },
+}
+
+impl PointState {
+    /// `new`, `done` or `changed`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::New { .. } => "new",
+            Self::Done { .. } => "done",
+            Self::Changed { .. } => "changed",
+        }
+    }
+
+    /// Whether `apply` has to measure the point.
+    pub fn has_work(&self) -> bool {
+        !matches!(self, Self::Done { .. })
+    }
+}
+
+/// The state of every point of `plan`, in its order.
+///
+/// # Errors
+/// When a point of `plan` itself cannot be rebuilt, which only a plan changed by hand cannot.
+pub fn states(plan: &Plan, stored: &Stored) -> Result<Vec<PointState>, SavedPlanError> {
+    let lookup = Lookup::new(plan, stored);
+    plan.points.iter().map(|point| lookup.state(plan, point)).collect()
+}
+
+struct Lookup<'a> {
+    stored: &'a Stored,
+    by_id: HashMap<&'a str, Vec<&'a StoredPoint>>,
+    nearest: crate::plan::pair::Index,
+    /// Position of every point of the stored plans.
+    positions: HashMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> Lookup<'a> {
+    fn new(plan: &Plan, stored: &'a Stored) -> Self {
+        let mut by_id: HashMap<&str, Vec<&StoredPoint>> = HashMap::with_capacity(stored.points.len());
+        for point in &stored.points {
+            by_id.entry(&point.point_id).or_default().push(point);
+        }
+        let positions: HashMap<(&str, &str), usize> = stored
+            .plans
+            .iter()
+            .flat_map(|(digest, plan)| plan.points.iter().enumerate().map(move |entry| (digest, entry)))
+            .map(|(digest, (position, point))| ((digest.as_str(), point.id.as_str()), position))
+            .collect();
+        let mut ranked: Vec<usize> = (0..stored.points.len()).collect();
+        ranked.sort_by_key(|&position| stored.points[position].rank());
+        let mut known = Nearest::default();
+        for position in ranked {
+            if let Some(coordinates) = coordinates(stored, &positions, &stored.points[position]) {
+                known.add(position, coordinates);
+            }
+        }
+        let axes: BTreeSet<&str> = plan.axes.iter().map(|axis| axis.axis.as_str()).collect();
+        Self { stored, by_id, nearest: known.index(&axes), positions }
+    }
+
+    fn state(&self, plan: &Plan, point: &Point) -> Result<PointState, SavedPlanError> {
+        let same = self.by_id.get(point.id.as_str()).into_iter().flatten();
+        let same = same.filter(|stored| stored.digest.as_ref().is_none_or(|digest| *digest == point.digest));
+        if let Some(best) = same.max_by_key(|stored| stored.rank()) {
+            let run_id = best.run_id.clone();
+            return Ok(match best.unusable() {
+                None => PointState::Done { run_id, finished_at: best.finished_at },
+                Some(why) => PointState::New { unusable: Some((run_id, why)) },
+            });
+        }
+        let Some(position) = self.nearest.nearest(&point.coordinates) else {
+            return Ok(PointState::New { unusable: None });
+        };
+        let other = &self.stored.points[position];
+        let changes = match self.canonical(other) {
+            Some(old) => Some(key_changes(&old, &plan.canonical_of(point)?)),
+            None => None,
+        };
+        Ok(PointState::Changed { run_id: other.run_id.clone(), point_id: other.point_id.clone(), changes })
+    }
+
+    fn canonical(&self, point: &StoredPoint) -> Option<Value> {
+        point.canonical.clone().or_else(|| {
+            let position = *self.positions.get(&(point.plan_digest.as_str(), point.point_id.as_str()))?;
+            self.stored.plans.get(&point.plan_digest)?.canonical_point(position).ok()
+        })
+    }
+}
+
+fn coordinates<'a>(
+    stored: &'a Stored,
+    positions: &HashMap<(&str, &str), usize>,
+    point: &'a StoredPoint,
+) -> Option<&'a Coordinates> {
+    point.coordinates.as_ref().or_else(|| {
+        let position = *positions.get(&(point.plan_digest.as_str(), point.point_id.as_str()))?;
+        Some(&stored.plans.get(&point.plan_digest)?.points[position].coordinates)
+    })
+}
