@@ -1,1 +1,62 @@
 //! Integration tests: store.
+
+mod conformance;
+mod errors;
+mod faults;
+mod gcs_suite;
+mod identity;
+mod local;
+mod real;
+mod secrets;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use llm_bench::store::{Limits, Store, StoreError, StoreOptions};
+
+use crate::support::gcs::GcsServer;
+
+/// The environment of a store.
+type Env = BTreeMap<String, String>;
+
+fn env<const N: usize>(pairs: [(&str, String); N]) -> Env {
+    pairs.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// What points a store at the GCS server.
+fn gcs_env(server: &GcsServer) -> Env {
+    env([
+        ("GOOGLE_BASE_URL", server.url()),
+        ("GOOGLE_BEARER_TOKEN", "token-of-the-tests".into()),
+        ("GOOGLE_ALLOW_HTTP", "true".into()),
+    ])
+}
+
+/// Short pauses, so that faults cost milliseconds; budgets that a loaded machine does not use up.
+fn quick() -> StoreOptions {
+    StoreOptions {
+        limits: Limits {
+            open: Duration::from_secs(30),
+            retry: Duration::from_secs(30),
+            first_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(20),
+        },
+        ..StoreOptions::default()
+    }
+}
+
+/// Gives up soon: for faults that do not end.
+fn impatient() -> StoreOptions {
+    let mut options = quick();
+    options.limits.open = Duration::from_millis(300);
+    options.limits.retry = Duration::from_millis(300);
+    options
+}
+
+async fn open(url: &str, env: &Env) -> Store {
+    Store::open_with(url, env, quick()).await.unwrap()
+}
+
+async fn open_error(url: &str, env: &Env) -> StoreError {
+    Store::open_with(url, env, impatient()).await.expect_err("opening must fail")
+}

@@ -1,5 +1,7 @@
 //! Servers and tools that several integration tests use.
 
+#![allow(unreachable_pub)]
+
 pub mod gcs;
 pub mod metadata;
 pub mod proxy;

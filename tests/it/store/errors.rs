@@ -1,0 +1,100 @@
+//! One error for each cause, saying what to do. (Real servers: `real.rs`.)
+
+use llm_bench::store::{Action, Store, StoreError};
+
+use super::{Env, env, gcs_env, impatient, open_error, quick};
+use crate::support::gcs::{GcsServer, Op};
+
+#[tokio::test]
+async fn a_missing_bucket_is_told_from_wrong_credentials_and_weak_ones() {
+    let server = GcsServer::start().await;
+    let error = open_error("gs://typo/x", &gcs_env(&server)).await;
+    assert!(matches!(&error, StoreError::NoBucket { word: "bucket", bucket, .. } if bucket == "typo"), "{error}");
+
+    server.require_token("another-token");
+    let error = open_error("gs://bucket/x", &gcs_env(&server)).await;
+    assert!(
+        matches!(&error, StoreError::WrongCredentials { hint, .. } if hint.contains("`GOOGLE_BEARER_TOKEN`")),
+        "{error}"
+    );
+
+    let server = GcsServer::start().await;
+    server.forbid(Op::List);
+    let error = open_error("gs://bucket/x", &gcs_env(&server)).await;
+    assert!(matches!(&error, StoreError::PermissionDenied { action: Action::List, .. }), "{error}");
+
+    let server = GcsServer::start().await;
+    server.forbid(Op::Get);
+    let error = open_error("gs://bucket/x", &gcs_env(&server)).await;
+    assert!(matches!(&error, StoreError::PermissionDenied { action: Action::Read, .. }), "{error}");
+
+    let server = GcsServer::start().await;
+    server.forbid(Op::Put);
+    let store = Store::open_with("gs://bucket/x", &gcs_env(&server), quick()).await.unwrap();
+    let error = store.create("a", "x".into(), "text/plain").await.unwrap_err();
+    assert!(matches!(&error, StoreError::PermissionDenied { action: Action::Create, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named() {
+    // A port that was just free: bound and closed again.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let env = env([
+        ("GOOGLE_BASE_URL", format!("http://{address}")),
+        ("GOOGLE_BEARER_TOKEN", "t".into()),
+        ("GOOGLE_ALLOW_HTTP", "true".into()),
+    ]);
+    let error = open_error("gs://bucket", &env).await;
+    let StoreError::Unreachable { host, reason, .. } = &error else { panic!("{error}") };
+    assert_eq!(*host, address.to_string());
+    assert_eq!(reason, "no connection (connection refused)");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_object_store_is_told() {
+    // The metadata server answers 403 or 404 without an error code.
+    let server = crate::support::metadata::MetadataServer::start(None).await;
+    let mut env = gcs_env(&GcsServer::start().await);
+    env.insert("GOOGLE_BASE_URL".into(), format!("http://{}", server.address));
+    let error = open_error("gs://bucket", &env).await;
+    assert!(matches!(&error, StoreError::PermissionDenied { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn options_that_cannot_be_used_are_named_and_their_values_are_not() {
+    let cases: [(&str, Env, &str); 5] = [
+        ("az://c", env([]), "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("s3://b", env([("AWS_ACCESS_KEY_ID", "CANARY".into())]), "AWS_ACCESS_KEY_ID"),
+        ("gs://b", env([("GOOGLE_SERVICE_ACCOUNT_KEY", "\"CANARY\"".into())]), "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        ("gs://b", env([("GOOGLE_SERVICE_ACCOUNT", "/nowhere/CANARY.json".into())]), "GOOGLE_SERVICE_ACCOUNT"),
+        (
+            "az://c",
+            env([
+                ("AZURE_STORAGE_ACCOUNT_NAME", "a".into()),
+                ("AZURE_STORAGE_ACCOUNT_KEY", "CANARY!not base64".into()),
+            ]),
+            "AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+    ];
+    for (url, env, named) in cases {
+        let error = Store::open_with(url, &env, impatient()).await.unwrap_err();
+        assert!(matches!(error, StoreError::NoCredentials { .. }), "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+        assert!(!format!("{error} {error:?}").contains("CANARY"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_profile_that_is_not_read_is_explained() {
+    let server = GcsServer::start().await;
+    let env = env([
+        ("AWS_PROFILE", "work".into()),
+        ("AWS_METADATA_ENDPOINT", server.url()),
+        ("AWS_ENDPOINT", server.url()),
+        ("AWS_ALLOW_HTTP", "true".into()),
+    ]);
+    let error = open_error("s3://bucket", &env).await.to_string();
+    assert!(error.contains("`AWS_PROFILE` is not read"), "{error}");
+}
