@@ -94,7 +94,7 @@ pub enum DiagnosticFormat {
     /// With source lines and carets.
     #[default]
     Human,
-    /// One JSON document.
+    /// One JSON object a line.
     Json,
     /// GitHub workflow annotations.
     Github,

@@ -1,0 +1,11 @@
+//! One file a command: options in, library calls, text out.
+
+pub mod apply;
+pub mod completions;
+pub mod explain;
+pub mod init;
+pub mod plan;
+pub mod report;
+pub mod schema;
+pub mod simulate;
+pub mod validate;
