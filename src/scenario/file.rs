@@ -41,13 +41,13 @@ pub struct ScenarioFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreConfig>,
     /// Servers by name.
-    #[schemars(length(min = 1))]
+    #[schemars(extend("minProperties" = 1))]
     pub backends: BTreeMap<String, BackendConfig>,
     /// Tokenizers by name; `builtin` always exists.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokenizers: BTreeMap<String, TokenizerConfig>,
     /// Workloads by name.
-    #[schemars(length(min = 1))]
+    #[schemars(extend("minProperties" = 1))]
     pub workloads: BTreeMap<String, WorkloadConfig>,
     /// The classes of traffic, each with its share of the load.
     #[schemars(length(min = 1))]
@@ -573,7 +573,7 @@ pub struct RangeBounds {
 pub struct ExcludeConfig {
     /// Axis and value; a point that matches all of them is left out.
     #[serde(rename = "match")]
-    #[schemars(length(min = 1))]
+    #[schemars(extend("minProperties" = 1))]
     pub matching: BTreeMap<String, Value>,
 }
 

@@ -1,0 +1,22 @@
+//! B09xx: warnings.
+
+use super::codes;
+
+codes! {
+    UNUSED = "B0901", "defined but never used",
+        "No traffic class uses this backend or workload, or no workload this tokenizer.",
+        bad: "[backends.second]\nprotocol = \"openai-chat\"\nurl = \"sim:8b-h100\"",
+        good: "[backends.second]\nprotocol = \"openai-chat\"\nurl = \"sim:8b-h100\"\n\n[[traffic]]\nname = \"more\"\nbackend = \"second\"\nworkload = \"chat\"";
+    NO_TRAFFIC = "B0902", "a class without traffic",
+        "A class of weight 0 gets no request; its SLO is never judged.",
+        bad: "[[traffic]]\nname = \"more\"\nbackend = \"main\"\nworkload = \"chat\"\nweight = 0",
+        good: "[[traffic]]\nname = \"more\"\nbackend = \"main\"\nworkload = \"chat\"\nweight = 0.1";
+    EXCLUDES_NOTHING = "B0903", "an exclusion that matches nothing",
+        "The value does not occur on the axis, so no point is left out.",
+        bad: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 3 }",
+        good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 2 }";
+    EMPTY_WINDOW = "B0904", "a window in which hardly any request is due",
+        "Rate times duration is below one request: most runs of this point would measure nothing.",
+        bad: "phases.measure = { duration = \"10s\" }\n\n[load]\nrate_per_s = 0.01",
+        good: "phases.measure = { duration = \"10m\" }\n\n[load]\nrate_per_s = 0.5";
+}

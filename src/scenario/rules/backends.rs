@@ -1,0 +1,87 @@
+//! Rules of `[backends]`: timeouts, secrets, headers.
+
+use super::Rules;
+use crate::diagnostic::text::quote;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::scenario::credentials::header_fault;
+use crate::scenario::file::{OpenaiConfig, SecretRef};
+use crate::units::HumanDuration;
+
+/// Longest latency a histogram can hold.
+const LONGEST: HumanDuration = HumanDuration::from_secs(24 * 3600);
+
+/// Headers that belong to the framing of a request.
+const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
+
+pub(super) fn check(rules: &mut Rules<'_>) {
+    for (name, backend) in &rules.partial.file().backends {
+        let backend = backend.openai();
+        timeout(rules, name, backend.timeout);
+        if let Some(secret) = &backend.api_key {
+            source(rules, &["backends", name, "api_key"], secret);
+        }
+        for (header, secret) in &backend.secret_headers {
+            source(rules, &["backends", name, "secret_headers", header], secret);
+        }
+        if !backend.headers.is_empty() || !backend.secret_headers.is_empty() {
+            headers(rules, name, backend);
+        }
+    }
+}
+
+fn timeout(rules: &mut Rules<'_>, name: &str, timeout: HumanDuration) {
+    let path = ["backends", name, "timeout"];
+    if timeout > LONGEST {
+        let message = format!("the timeout of `backends.{name}` is longer than 24 hours");
+        rules.at_value(&path, "latencies are recorded up to 24 hours", Diagnostic::error(&codes::TIMEOUT, message));
+    } else if timeout.nanos() == 0 {
+        let message = format!("the timeout of `backends.{name}` is zero, so every request would fail");
+        rules.at_value(&path, "", Diagnostic::error(&codes::ZERO_TIME, message));
+    }
+}
+
+fn source(rules: &mut Rules<'_>, path: &[&str], secret: &SecretRef) {
+    let what = match (&secret.env, &secret.file) {
+        (Some(_), None) | (None, Some(_)) => return,
+        (Some(_), Some(_)) => "has two sources",
+        (None, None) => "has no source",
+    };
+    let diagnostic = Diagnostic::error(&codes::SECRET_SOURCE, format!("`{}` {what}", path.join(".")));
+    rules.at_value(path, "exactly one of `env` and `file`", diagnostic);
+}
+
+fn headers(rules: &mut Rules<'_>, name: &str, backend: &OpenaiConfig) {
+    let plain = backend.headers.iter().map(|(header, value)| ("headers", header, Some(value.as_str())));
+    let secret = backend.secret_headers.keys().map(|header| ("secret_headers", header, None));
+    let mut seen: Vec<(String, [&str; 2])> = Vec::new();
+    if backend.api_key.is_some() {
+        seen.push(("authorization".to_owned(), ["api_key", ""]));
+    }
+    for (table, header, value) in plain.chain(secret) {
+        let path = ["backends", name, table, header.as_str()];
+        let lower = header.to_ascii_lowercase();
+        if let Some(fault) = header_fault(header, value) {
+            let message = format!("{} of `backends.{name}.{table}` is {fault}", quote(header));
+            let diagnostic = Diagnostic::error(&codes::HEADER, message);
+            match fault {
+                "not a header value" => rules.at_value(&path, "visible ASCII characters only", diagnostic),
+                _ => rules.at_key(&path, "letters, digits and `-` only", diagnostic),
+            }
+        } else if FRAMING.contains(&lower.as_str()) {
+            let message = format!("{} cannot be set: it frames the request", quote(header));
+            rules.at_key(&path, "", Diagnostic::error(&codes::HEADER, message));
+        } else if let Some((_, [place, twin])) = seen.iter().find(|(other, _)| *other == lower) {
+            let other: &[&str] =
+                if twin.is_empty() { &["backends", name, place] } else { &["backends", name, place, twin] };
+            let also = rules.origin(other);
+            let diagnostic = Diagnostic::error(&codes::HEADER, format!("the header {} is set twice", quote(header)))
+                .also(
+                    also.key.unwrap_or(also.value),
+                    if twin.is_empty() { "sends `Authorization`" } else { "the first" },
+                );
+            rules.at_key(&path, "the second", diagnostic);
+        } else {
+            seen.push((lower, [table, header.as_str()]));
+        }
+    }
+}
