@@ -29,7 +29,9 @@ const CASES: [&str; 4] = ["vllm-completions", "vllm-chat", "llamacpp-chat", "eve
 fn case(name: &str) -> (Arc<dyn Protocol>, Vec<u8>) {
     let capture = |file: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire").join(file);
-        support::take_apart(&std::fs::read(path).unwrap()).body
+        let captured = support::take_apart(&std::fs::read(path).unwrap());
+        assert!(captured.status == StatusCode::OK && captured.headers.contains_key(CONTENT_TYPE));
+        captured.body
     };
     let options = BodyOptions { stream: true, usage: true, ..BodyOptions::default() };
     let chat = Arc::new(OpenaiChat::new(&options));

@@ -5,6 +5,8 @@
 //! [`Decoder`] reads what comes back. The framing of server-sent events ([`Framer`]) and the rules by which
 //! an answer counts as completed ([`Verdict`]) are shared with the built-in protocols.
 
+#![allow(clippy::print_stdout)]
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use llm_bench::measure::timeline::{Answer, ContentEvent, ContentKind, Outcome, Usage};

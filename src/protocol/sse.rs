@@ -89,12 +89,7 @@ impl Framer {
     ///
     /// # Errors
     /// An event is longer than the limit; the stream cannot be read on.
-    pub fn feed<'a>(
-        &mut self,
-        mut bytes: &'a [u8],
-        at: Nanos,
-        mut sink: impl FnMut(Event<'_>),
-    ) -> Result<(), EventTooLarge> {
+    pub fn feed(&mut self, mut bytes: &[u8], at: Nanos, mut sink: impl FnMut(Event<'_>)) -> Result<(), EventTooLarge> {
         if self.read != Some(at) {
             self.read = Some(at);
             self.ended_in_read = false;

@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn retry_after_in_seconds_as_date_and_in_milliseconds() {
-        let table: [(&[(&'static str, &str)], Option<u64>); 6] = [
+        type Row = (&'static [(&'static str, &'static str)], Option<u64>);
+        let table: [Row; 6] = [
             (&[("retry-after", "7")], Some(7)),
             (&[("retry-after", "Sun, 22 Nov 2026 07:40:42 GMT"), ("date", "Sun, 22 Nov 2026 07:40:32 GMT")], Some(10)),
             (&[("retry-after", "Sun, 22 Nov 2026 07:40:00 GMT"), ("date", "Sun, 22 Nov 2026 07:40:32 GMT")], Some(0)),

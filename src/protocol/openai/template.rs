@@ -63,9 +63,7 @@ fn string_of(literal: &[u8]) -> Option<Cow<'_, str>> {
     if memchr2(b'"', b'\\', literal).is_none() {
         return std::str::from_utf8(literal).ok().map(Cow::Borrowed);
     }
-    if memchr(b'\\', literal).is_none() {
-        return None;
-    }
+    memchr(b'\\', literal)?; // none: the quote is not escaped
     let mut quoted = Vec::with_capacity(literal.len() + 2);
     quoted.push(b'"');
     quoted.extend_from_slice(literal);
