@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -61,6 +61,8 @@ pub enum ChildError {
 #[derive(Debug)]
 pub struct SimProcess {
     child: Child,
+    /// Kept open: a child that prints must not fail for want of a reader.
+    _stdout: Lines<BufReader<ChildStdout>>,
     url: String,
     pid: u32,
 }
@@ -90,8 +92,9 @@ impl SimProcess {
         let mut child = command.spawn().map_err(ChildError::Start)?;
         let pid = child.id().ok_or_else(|| ChildError::Start(io::Error::other("the process has no id")))?;
         let stdout = child.stdout.take().ok_or_else(|| ChildError::Start(io::Error::other("no stdout")))?;
-        match tokio::time::timeout(options.ready_within, ready_url(stdout)).await {
-            Ok(Ok(Some(url))) => Ok(Self { child, url, pid }),
+        let mut stdout = BufReader::new(stdout).lines();
+        match tokio::time::timeout(options.ready_within, ready_url(&mut stdout)).await {
+            Ok(Ok(Some(url))) => Ok(Self { child, _stdout: stdout, url, pid }),
             Ok(Ok(None)) => {
                 let status = child.wait().await.map_err(ChildError::Start)?.to_string();
                 Err(ChildError::Ended { status })
@@ -133,8 +136,7 @@ impl SimProcess {
 }
 
 /// The URL of the first line that begins with [`READY`]; `None` if stdout ends without one.
-async fn ready_url(stdout: ChildStdout) -> io::Result<Option<String>> {
-    let mut lines = BufReader::new(stdout).lines();
+async fn ready_url(lines: &mut Lines<BufReader<ChildStdout>>) -> io::Result<Option<String>> {
     while let Some(line) = lines.next_line().await? {
         if let Some(url) = line.strip_prefix(READY) {
             return Ok(Some(url.trim().to_owned()));

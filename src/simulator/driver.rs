@@ -81,11 +81,11 @@ impl<C: Clock> Driver<C> {
         Ok(Tokens { driver: Arc::clone(self), job: job.id, emissions, ended: false })
     }
 
-    /// The page of `GET /metrics`.
-    pub fn metrics(&self, model: &str) -> String {
+    /// The page of `GET /metrics`; `received` counts the requests the server saw.
+    pub fn metrics(&self, model: &str, received: u64) -> String {
         let state = self.lock();
         let core = &state.core;
-        let gauges = Gauges { running: core.running(), waiting: core.waiting(), kv_usage: core.kv_usage() };
+        let gauges = Gauges { running: core.running(), waiting: core.waiting(), kv_usage: core.kv_usage(), received };
         state.metrics.render(gauges, model)
     }
 
@@ -238,7 +238,7 @@ mod tests {
             let first = driver.submit(0, job(1, 10, 3)).unwrap();
             let second = driver.submit(0, job(2, 20, 2)).unwrap();
             let (first, second) = tokio::join!(times(first), times(second));
-            (first, second, driver.metrics("m"))
+            (first, second, driver.metrics("m", 0))
         })
         .await;
         // tiny: 1 ms + 10 µs a prompt token + 20 µs a sequence + 10 ns a token of context.
@@ -257,7 +257,7 @@ mod tests {
             let short = driver.submit(0, job(2, 1, 1)).unwrap();
             long.next().await.unwrap();
             drop(long);
-            (times(short).await, driver.metrics("m"))
+            (times(short).await, driver.metrics("m", 0))
         })
         .await;
         // Job 1 prefills 1 token: 1 030 000. Dropped there, before or inside its second step (over 2 tokens of

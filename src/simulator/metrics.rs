@@ -94,6 +94,8 @@ pub struct Gauges {
     pub waiting: usize,
     /// Share of the KV cache in use.
     pub kv_usage: f64,
+    /// Completion requests that came in, refused and faulty ones included.
+    pub received: u64,
 }
 
 /// Counters and histograms of one server.
@@ -196,6 +198,7 @@ impl Metrics {
         ] {
             page.histogram(name, help, histogram);
         }
+        page.received(gauges.received);
         page.text
     }
 }
@@ -228,6 +231,13 @@ impl Page {
     fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.head(name, help, "counter");
         self.sample(name, "", value as f64);
+    }
+
+    /// The one number that vLLM does not have: faults are counted by it.
+    fn received(&mut self, count: u64) {
+        const NAME: &str = "bench_simulator_requests_total";
+        let _ = writeln!(self.text, "# HELP {NAME} Completion requests received.\n# TYPE {NAME} counter");
+        let _ = writeln!(self.text, "{NAME}{{{}}} {:?}", self.labels, count as f64);
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
@@ -269,9 +279,10 @@ mod tests {
         };
         metrics.completed(times, FinishReason::Length);
         metrics.aborted();
-        let page = metrics.render(Gauges { running: 2, waiting: 5, kv_usage: 0.25 }, "m\"1");
+        let page = metrics.render(Gauges { running: 2, waiting: 5, kv_usage: 0.25, received: 9 }, "m\"1");
         assert!(page.contains(r#"vllm:num_requests_waiting{engine="0",model_name="m\"1"} 5.0"#));
         assert_eq!(value(&page, "vllm:kv_cache_usage_perc{"), 0.25);
+        assert_eq!(value(&page, "bench_simulator_requests_total{"), 9.0);
         assert_eq!(value(&page, "vllm:prompt_tokens_total{"), 100.0);
         assert_eq!(value(&page, "vllm:generation_tokens_total{"), 3.0);
         let with =

@@ -186,7 +186,7 @@ impl Server {
             "/version" if get => (StatusCode::OK, reply::version(config.profile.name)),
             "/health" if get => return respond(StatusCode::OK, None, Bytes::new(), link),
             "/metrics" if get => {
-                let page = self.driver.metrics(&config.models[0]);
+                let page = self.driver.metrics(&config.models[0], self.requests.load(Ordering::Relaxed));
                 let kind = "text/plain; version=1.0.0; charset=utf-8";
                 return respond(StatusCode::OK, Some(kind), page.into(), link);
             }
