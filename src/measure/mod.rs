@@ -16,6 +16,8 @@ pub mod metric;
 mod reasons;
 pub mod rejudge;
 pub mod slo;
+#[cfg(test)]
+mod tests;
 pub mod timeline;
 pub mod validity;
 mod window;

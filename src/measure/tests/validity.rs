@@ -1,0 +1,139 @@
+//! Each validity limit, driven to both sides.
+
+use super::*;
+use crate::measure::validity::{
+    CODES, CORE_BUSY, CPU_THROTTLED, DISPATCH_LAG, OUTCOMES_SUM, PROMPTS_REPEATED, STAMPS_BLURRED, STARTED,
+};
+use crate::report::model::ValidityState;
+
+fn codes(point: &PointReport) -> Vec<(&str, ValidityState)> {
+    point.validity.reasons.iter().map(|reason| (reason.code.as_str(), reason.state)).collect()
+}
+
+/// A hundred requests at 100 ms TTFT, each taken up `lag_us` late.
+fn lagging(lag_us: u64) -> Vec<Timeline> {
+    let late = |n: u64| {
+        let mut timeline = with_ttft(2000 + n, 100);
+        timeline.stamps.dispatched = Some(timeline.stamps.intended + lag_us * 1000);
+        timeline
+    };
+    (0..100).map(late).collect()
+}
+
+fn with_client(change: impl FnOnce(&mut EngineFacts)) -> PointReport {
+    let mut facts = facts(&[100]);
+    change(&mut facts);
+    measure_with(spec(vec![class("base")]), lagging(0), facts).0
+}
+
+#[test]
+fn dispatch_lag_against_the_median_ttft() {
+    // No deadline: 5 % of 100 ms is 5 ms, 25 % is 25 ms.
+    for (lag_us, state) in [
+        (4_900, ValidityState::Valid),
+        (5_200, ValidityState::Suspect),
+        (24_900, ValidityState::Suspect),
+        (25_200, ValidityState::Invalid),
+    ] {
+        let (point, _) = measure(spec(vec![class("base")]), lagging(lag_us));
+        assert_eq!(point.validity.state, state, "{lag_us} µs: {:?}", point.validity);
+        assert_eq!(codes(&point).is_empty(), state == ValidityState::Valid);
+    }
+}
+
+#[test]
+fn dispatch_lag_against_the_smallest_deadline() {
+    // Deadlines 400 and 40 ms: 5 % of 40 ms is 2 ms, although the median TTFT is 100 ms.
+    let spec = || {
+        let slo = |deadline| Some(ttft_slo(Some(deadline), None, None));
+        spec(vec![ClassSpec { slo: slo(400.0), ..class("a") }, ClassSpec { slo: slo(40.0), ..class("b") }])
+    };
+    let (valid, _) = measure(spec(), lagging(1_900));
+    assert_eq!(codes(&valid), []);
+    let (suspect, _) = measure(spec(), lagging(2_100));
+    assert_eq!(codes(&suspect), [(DISPATCH_LAG, ValidityState::Suspect)]);
+    let reason = &suspect.validity.reasons[0];
+    assert!(reason.message.contains("smallest deadline (40.000 ms)"), "{}", reason.message);
+    near(reason.limit, 0.05);
+    assert!(reason.observed > 0.05 && reason.observed < 0.06);
+}
+
+#[test]
+fn a_slow_server_stays_valid() {
+    let timelines = (0..100).map(|n| with_ttft(2000 + n, 30_000 + n * 1000)).collect();
+    let (point, _) = measure(spec(vec![class("base")]), timelines);
+    assert_eq!(point.validity.state, ValidityState::Valid);
+}
+
+#[test]
+fn requests_the_client_did_not_start() {
+    for (missing, state) in [
+        (1, ValidityState::Valid), // 99 % exactly
+        (2, ValidityState::Suspect),
+        (5, ValidityState::Suspect), // 95 % exactly
+        (6, ValidityState::Invalid),
+    ] {
+        let point = with_client(|facts| facts.not_started_by_client = missing);
+        assert_eq!(point.validity.state, state, "{missing} of 100");
+        assert!(state == ValidityState::Valid || codes(&point)[0].0 == STARTED);
+    }
+}
+
+#[test]
+fn blurred_stamps() {
+    // 200 stamps in 100 requests: 2 are 1 %, 3 are more.
+    for (blurred, expected) in [(2, vec![]), (3, vec![(STAMPS_BLURRED, ValidityState::Suspect)])] {
+        let mut timelines = lagging(0);
+        timelines.iter_mut().take(blurred).for_each(|timeline| timeline.answer.events[1].coalesced = true);
+        let (point, _) = measure(spec(vec![class("base")]), timelines);
+        assert_eq!(codes(&point), expected, "{blurred} of 200");
+        assert_eq!(point.client.blurred_stamps, blurred as u64);
+    }
+}
+
+#[test]
+fn throttling_busy_cores_and_repeated_prompts() {
+    let suspect = |code| vec![(code, ValidityState::Suspect)];
+    let throttled = |share| with_client(|facts| facts.client.throttled_share = Some(share));
+    assert_eq!(codes(&throttled(0.01)), []);
+    assert_eq!(codes(&throttled(0.011)), suspect(CPU_THROTTLED));
+    let busy = |share| with_client(|facts| facts.client.busiest_core_share = Some(share));
+    assert_eq!(codes(&busy(0.9)), []);
+    assert_eq!(codes(&busy(0.91)), suspect(CORE_BUSY));
+    let repeated = |count| with_client(|facts| facts.client.prompts_repeated = count);
+    assert_eq!(codes(&repeated(0)), []);
+    assert_eq!(codes(&repeated(1)), suspect(PROMPTS_REPEATED));
+    // What could not be sampled says nothing, and a division by zero is not a number.
+    assert_eq!(codes(&with_client(|facts| facts.client.cpu_share = Some(f64::NAN))), []);
+}
+
+#[test]
+fn a_broken_sum_is_invalid() {
+    let (point, _) = measure_with(spec(vec![class("base")]), lagging(0), facts(&[101]));
+    assert_eq!(codes(&point), [(OUTCOMES_SUM, ValidityState::Invalid)]);
+    assert!(point.sum_broken());
+    // Sums that are wrong in two classes must not cancel out.
+    let mut timelines = lagging(0);
+    timelines.iter_mut().take(50).for_each(|timeline| timeline.class = 1);
+    let (point, _) = measure_with(spec(vec![class("a"), class("b")]), timelines, facts(&[51, 49]));
+    assert!(point.sum_broken());
+}
+
+#[test]
+fn limits_are_those_of_the_scenario() {
+    let mut strict = spec(vec![class("base")]);
+    strict.validity.dispatch_lag_suspect_share = 0.001;
+    let (point, _) = measure(strict, lagging(1_000));
+    assert_eq!(codes(&point), [(DISPATCH_LAG, ValidityState::Suspect)]);
+}
+
+#[test]
+fn the_worst_reason_decides() {
+    let point = with_client(|facts| {
+        facts.not_started_by_client = 50;
+        facts.client.prompts_repeated = 3;
+    });
+    assert_eq!(point.validity.state, ValidityState::Invalid);
+    assert_eq!(point.validity.reasons.len(), 2);
+    assert!(point.validity.reasons.iter().all(|reason| CODES.contains(&reason.code.as_str())));
+}
