@@ -359,3 +359,6 @@ pub(super) mod fixture;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, target_os = "linux"))]
+mod quota_tests;

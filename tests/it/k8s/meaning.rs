@@ -20,7 +20,7 @@ fn pods_are_locked_down() {
         let context = run.container().security_context.as_ref().unwrap();
         assert_eq!(context.allow_privilege_escalation, Some(false), "{origin}");
         assert_eq!(context.read_only_root_filesystem, Some(true), "{origin}");
-        assert_eq!(context.privileged.unwrap_or(false), false, "{origin}");
+        assert!(!context.privileged.unwrap_or(false), "{origin}");
         let capabilities = context.capabilities.as_ref().unwrap();
         assert_eq!(
             (capabilities.drop.as_deref(), &capabilities.add),
