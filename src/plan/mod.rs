@@ -15,6 +15,7 @@ pub mod build;
 pub mod canonical;
 pub mod change;
 pub mod diff;
+pub mod document;
 pub mod error;
 pub mod estimate;
 pub mod expand;

@@ -90,6 +90,11 @@ impl Scenario {
     pub fn file(&self) -> &ScenarioFile {
         &self.file
     }
+
+    /// The scenario as written, with defaults filled in, by value.
+    pub fn into_file(self) -> ScenarioFile {
+        self.file
+    }
 }
 
 impl std::ops::Deref for Scenario {

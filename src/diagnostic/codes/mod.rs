@@ -3,6 +3,7 @@
 //! Examples are scenarios that extend the smallest valid one; a test loads each of them and expects
 //! exactly its code, or none.
 
+mod plan;
 mod reading;
 mod references;
 mod rules;
@@ -11,6 +12,7 @@ mod sweep;
 mod variables;
 mod warnings;
 
+pub use plan::*;
 pub use reading::*;
 pub use references::*;
 pub use rules::*;
@@ -56,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         rules::FAMILY,
         variables::FAMILY,
         sweep::FAMILY,
+        plan::FAMILY,
         warnings::FAMILY,
     ]
     .into_iter()

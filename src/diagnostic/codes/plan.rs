@@ -1,0 +1,39 @@
+//! B08xx: what only shows when the points are made.
+
+use super::codes;
+
+codes! {
+    LIMIT = "B0801", "the plan is larger than its limits",
+        "`[limits]` bounds what a scenario may cost, so that a one-character edit cannot cost a night. Numbers of requests, tokens and minutes are estimates.",
+        bad: "[limits]\npoints = 2\n\n[[sweep]]\naxis = \"seed\"\nvalues = [1, 2, 3]",
+        good: "[limits]\npoints = 3\n\n[[sweep]]\naxis = \"seed\"\nvalues = [1, 2, 3]";
+    INPUT_MISSING = "B0802", "an input file that cannot be read",
+        "Paths are relative to the file that names them.",
+        bad: "[tokenizers.mine]\nkind = \"file\"\npath = \"no-such-tokenizer.json\"\n\n[workloads.chat]\ntokenizer = \"mine\"",
+        good: "[workloads.chat]\ntokenizer = \"builtin\"";
+    INPUT_CHANGED = "B0803", "an input file that is not the pinned one",
+        "`sha256` pins a file: another content is another experiment. `bench validate --pin` writes the digest of the file as it is now.",
+        bad: "[tokenizers.mine]\nkind = \"file\"\npath = \"input.json\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n\n[workloads.chat]\ntokenizer = \"mine\"",
+        good: "[workloads.chat]\ntokenizer = \"builtin\"";
+    SAME_POINT = "B0804", "two points are the same experiment",
+        "An axis that changes nothing in what is measured would measure the same point twice. To repeat a point, sweep `seed`.",
+        bad: "[tokenizers.other]\nkind = \"builtin\"\n\n[[sweep]]\naxis = \"tokenizers.other.kind\"\nvalues = [\"builtin\"]\n\n[[sweep]]\naxis = \"backends.unused.url\"\nvalues = [\"http://a\", \"http://b\"]\n\n[backends.unused]\nprotocol = \"openai-chat\"\nurl = \"http://c\"",
+        good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]";
+    NO_POINT = "B0805", "the exclusions leave no point",
+        "At least one combination of axis values must remain.",
+        bad: "[[sweep]]\naxis = \"seed\"\nvalues = [1]\n\n[[exclude]]\nmatch = { seed = 1 }",
+        good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 1 }";
+    EXCLUDE_VALUE = "B0806", "an exclusion of a value that the axis does not have",
+        "The exclusion would leave nothing out.",
+        bad: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 3 }",
+        good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 2 }";
+    ID_COLLISION = "B0807", "two points share an id by chance",
+        "Ids are the first 12 characters of a digest. Another `seed` gives every point another digest.",
+        bad: "", good: "";
+    LIMIT_UNCHECKED = "B0905", "a limit that cannot be checked for all traffic",
+        "The lengths of a dataset or the price of a backend are not known.",
+        bad: "[limits]\ncost_usd = 1", good: "[limits]\nrequests = 100_000";
+    LONELY_ZIP = "B0906", "an axis that is zipped with no other",
+        "`zip` lets axes with the same word advance together; alone it does nothing.",
+        bad: "[[sweep]]\naxis = \"seed\"\nzip = \"a\"\nvalues = [1, 2]", good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]";
+}
