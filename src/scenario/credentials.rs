@@ -222,6 +222,11 @@ fn line_ranges(line: &str) -> Vec<Range<usize>> {
 
 /// The value after the `=` at `at` of a line, when the key before it names a secret.
 fn assigned(text: &str, line_start: usize, at: usize, line: &str) -> Option<Range<usize>> {
+    if matches!(line[..at].rfind(['?', '&', ' ', '=', '"', '\'']), Some(to) if matches!(line.as_bytes()[to], b'?' | b'&'))
+    {
+        // A parameter of a URL, which has rules of its own.
+        return None;
+    }
     let key = line[..at].trim_end().trim_end_matches(['"', '\'']);
     let key = &key[key.rfind(['.', '"', '\'', '{', ',', ' ', '\t', '#']).map_or(0, |to| to + 1)..];
     if !secret_name(key) {
@@ -229,12 +234,14 @@ fn assigned(text: &str, line_start: usize, at: usize, line: &str) -> Option<Rang
     }
     let value_start = at + 1 + (line[at + 1..].len() - line[at + 1..].trim_start().len());
     let value = &line[value_start..];
+    let in_string = line[..at].matches('"').count() % 2 == 1 || line[..at].matches('\'').count() % 2 == 1;
     let (open, close) = match value {
         v if v.starts_with("\"\"\"") => (3, text[line_start + value_start + 3..].find("\"\"\"")),
         v if v.starts_with("'''") => (3, text[line_start + value_start + 3..].find("'''")),
         v if v.starts_with('"') => (1, v[1..].find('"')),
         v if v.starts_with('\'') => (1, v[1..].find('\'')),
         v if v.starts_with(['{', '[']) || v.is_empty() => return None,
+        v if in_string => (0, v.find(['"', '\'', ' ', ';', '&', ','])),
         v => (0, v.find([',', '}', '#'])),
     };
     let start = line_start + value_start + open;
@@ -300,6 +307,8 @@ mod tests {
         assert_eq!(masked("api_key = abc"), "api_key = ***");
         assert_eq!(masked("token = \"${LOGIN}\""), "token = \"${LOGIN}\"");
         assert_eq!(masked("note = \"sk-abcdefghijklmnop\""), "note = \"*******************\"");
+        assert_eq!(masked("cookie = \"session=abc; x=1\""), "cookie = \"****************\"");
+        assert_eq!(masked("note = \"session=abc; x=1\""), "note = \"session=***; x=1\"");
         assert_eq!(masked("password = \"\"\"a\nb\"\"\"\nx = 1"), "password = \"\"\"*\n*\"\"\"\nx = 1");
     }
 

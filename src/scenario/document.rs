@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::keypath::{self, Pointer, lookup};
 use super::schema::navigate::{self, Setting, Step};
 use super::tree::Node;
-use crate::diagnostic::text::{quote, suggestion};
+use crate::diagnostic::text::{list, quote, suggestion};
 use crate::diagnostic::{Diagnostic, Span, codes};
 
 /// A scenario after bases, `--set` and variables, before types. Cheap to patch.
@@ -149,10 +149,19 @@ impl Document {
                 None => diagnostic,
             }
         };
+        let other_kinds = |diagnostic: Diagnostic| {
+            let Some((tag, options)) = setting.tag() else { return diagnostic };
+            let has = |table: &Setting<'_>| table.properties().iter().any(|(name, _)| *name == key);
+            let with: Vec<&str> = options.iter().filter(|(_, table)| has(table)).map(|(word, _)| *word).collect();
+            match with.as_slice() {
+                [] => diagnostic,
+                with => diagnostic.note(format!("`{key}` belongs to `{tag}` {}", list(with, "or"))),
+            }
+        };
         if let (Some(item), Some(Value::Array(entries))) = (setting.item(), value) {
             let names: Vec<&str> = entries.iter().filter_map(|entry| entry.get("name")?.as_str()).collect();
             let index = entries.iter().position(|entry| entry.get("name").and_then(Value::as_str) == Some(key));
-            return index.map(|index| (index.to_string(), item)).ok_or_else(|| fail(&names, "names are"));
+            return index.map(|index| (index.to_string(), item)).ok_or_else(|| fail(&names, "names here"));
         }
         match setting.step(value, key) {
             Step::Known(next) => Ok((key.to_owned(), next)),
@@ -163,9 +172,9 @@ impl Document {
             Step::Free(_) => {
                 let names: Vec<&str> =
                     value.and_then(Value::as_object).into_iter().flatten().map(|(n, _)| n.as_str()).collect();
-                Err(fail(&names, "names are"))
+                Err(fail(&names, "names here"))
             }
-            Step::Unknown(known) => Err(fail(&known, "keys are")),
+            Step::Unknown(known) => Err(other_kinds(fail(&known, "keys that may stand here"))),
             Step::Opaque => Err(fail(&[], "")),
         }
     }

@@ -176,11 +176,15 @@ fn judge(document: &Document, spoiled: &[Pointer], at_load: bool, found: &mut Di
     if valid && spoiled.is_empty() {
         return match ScenarioFile::deserialize(document.value()) {
             Ok(file) => {
+                let whole = partial::Partial::whole(&file);
                 rules::references(document, found);
-                rules::run(&partial::Partial::whole(&file), document, found);
+                rules::run(&whole, document, found);
                 if at_load {
-                    rules::usage(&file, document, found);
-                    rules::axes(&partial::Partial::whole(&file), document, true, found);
+                    rules::axes(&whole, document, true, found);
+                    // Beside errors they would mostly be echoes: a misspelt reference leaves its target unused.
+                    if !found.has_errors() {
+                        rules::usage(&file, document, found);
+                    }
                 }
                 Some(Scenario { file })
             }
@@ -345,7 +349,7 @@ fn find_credentials(tree: &mut Node, sources: &mut Sources, spoiled: &mut Vec<Po
             let quotes = (written.len() - inner.len()) / 2;
             sources.mask(leaf.span.source, leaf.span.start + quotes..leaf.span.end - quotes);
         }
-        found.push(credential(position, path, leaf));
+        found.push(credential(position, setting.as_deref().unwrap_or(path), leaf));
         spoiled.push(Pointer::new(path.to_vec()));
     });
 }

@@ -126,7 +126,7 @@ fn no_entry(nodes: &[Node], name: &str, span: Span) -> Diagnostic {
     let names: Vec<&str> = nodes.iter().filter_map(|node| node.get("name").and_then(Node::text)).collect();
     let diagnostic = Diagnostic::error(&codes::NO_SUCH_PATH, format!("`--set`: no entry is named {}", quote(name)));
     let diagnostic = diagnostic.at(span, "array entries go by their `name`");
-    match suggestion(name, &names, "names are") {
+    match suggestion(name, &names, "names here") {
         Some(help) => diagnostic.help(help),
         None => diagnostic.note("the entries of this array have no names; set the whole array"),
     }

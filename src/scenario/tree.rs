@@ -194,7 +194,11 @@ impl Reader<'_> {
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Value::from(number),
             _ => {
-                self.reject(span, "not a finite number", "write a number, or leave the key out where it is optional");
+                self.reject(
+                    span,
+                    "an infinite or undefined number",
+                    "write a number, or leave the key out where it is optional",
+                );
                 Value::Null
             }
         }
@@ -203,7 +207,7 @@ impl Reader<'_> {
     fn reject(&mut self, span: Span, what: &str, help: &str) {
         if self.dates {
             let diagnostic = Diagnostic::error(&codes::NO_JSON_VALUE, format!("a scenario cannot hold {what}"));
-            self.found.push(diagnostic.at(span, what).help(help));
+            self.found.push(diagnostic.at(span, "").help(help));
         }
     }
 }
@@ -237,10 +241,18 @@ fn syntax_errors(text: &str, source: SourceId, table: &DeTable<'_>, errors: &[to
             }
             lines.push(line);
         }
+        match message.as_str() {
+            "string values must be quoted" if start == end => message = "the value is missing".to_owned(),
+            "invalid basic string" | "invalid literal string" if error.message().contains("expected") => {
+                message = "the string is not closed".to_owned();
+            }
+            _ => {}
+        }
         let expected = error.message().split_once(", expected ").map(|(_, expected)| expected);
         let label = match expected.filter(|_| !message.starts_with("unclosed")) {
             Some("nothing") | None => String::new(),
-            Some("literal string") if message.contains("quoted") => "put it in quotes".to_owned(),
+            Some("literal string") if message.contains("missing") => "after `=` comes a value".to_owned(),
+            Some("literal string") => "put it in quotes".to_owned(),
             Some(expected) => format!("expected {expected}"),
         };
         found.push(Diagnostic::error(&codes::SYNTAX, message).at(Span { source, start, end }, label));

@@ -256,7 +256,7 @@ fn exclusion(
                 let names: Vec<&str> = known.iter().map(|sweep| sweep.axis.as_str()).collect();
                 let diagnostic = Diagnostic::error(&codes::EXCLUDE_AXIS, format!("no axis is named {}", quote(key)))
                     .at(origin.key.unwrap_or(origin.value), "");
-                found.push(match suggestion(key, &names, "axes are") {
+                found.push(match suggestion(key, &names, "axes of this scenario") {
                     Some(help) => diagnostic.help(help),
                     None => diagnostic.help("this scenario has no `[[sweep]]`"),
                 });

@@ -42,7 +42,7 @@ fn law(rules: &mut Rules<'_>, path: &[&str; 3], length: &LengthConfig) {
         let message =
             format!("the {what} of `{top}.{name}.{key}` ({value}) is not between `min` ({min}) and `max` ({max})");
         let diagnostic = Diagnostic::error(&codes::IMPOSSIBLE_LAW, message);
-        rules.at_value(&[top, name, key, what], "most lengths would lie at a bound", diagnostic);
+        rules.at_value(&[top, name, key, what], "outside the bounds", diagnostic);
     }
     if let LengthConfig::Lognormal(law) = length {
         if law.p99 < law.median {

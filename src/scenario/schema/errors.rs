@@ -5,7 +5,7 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::Value;
 
 use super::navigate::{self, Setting};
-use crate::diagnostic::text::{list, quote, suggestion};
+use crate::diagnostic::text::{list, nearest, quote, suggestion};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::scenario::credentials;
 use crate::scenario::document::Document;
@@ -124,7 +124,12 @@ impl Explainer<'_> {
                 }
                 None => self.unknown_kind(parts, tag, word, &words),
             },
-            Some(_) => self.wrong_type(&[parts, &[tag.to_owned()]].concat()),
+            Some(_) => {
+                let path = [parts, &[tag.to_owned()]].concat();
+                let message = format!("{} must be a word", self.name(&path));
+                let label = format!("expected {}", list(&words, "or"));
+                self.value(&path, Diagnostic::error(&codes::WRONG_TYPE, message), &label);
+            }
         }
     }
 
@@ -135,7 +140,7 @@ impl Explainer<'_> {
             _ => format!("unknown kind {} of `{what}`", quote(word)),
         };
         let mut diagnostic = Diagnostic::error(&codes::UNKNOWN_KIND, message);
-        if let Some(near) = crate::diagnostic::text::nearest(word, words) {
+        if let Some(near) = nearest(word, words) {
             diagnostic = diagnostic.help(format!("did you mean {}?", quote(near)));
         }
         let label = format!("expected {}", list(words, "or"));
@@ -170,7 +175,10 @@ impl Explainer<'_> {
             }
             None => {
                 let free: Vec<&str> = known.iter().copied().filter(|name| !present(name)).collect();
-                if let Some(help) =
+                let taken: Vec<&str> = known.iter().copied().filter(|name| present(name)).collect();
+                if let (None, Some(near)) = (nearest(key, &free), nearest(key, &taken)) {
+                    diagnostic = diagnostic.help(format!("did you mean {}? it is set already", quote(near)));
+                } else if let Some(help) =
                     suggestion(key, if free.is_empty() { &known } else { &free }, "keys that may stand here")
                 {
                     diagnostic = diagnostic.help(help);
@@ -200,8 +208,12 @@ impl Explainer<'_> {
     fn wrong_type(&mut self, parts: &[String]) {
         let setting = self.setting(parts);
         let value = lookup(self.document.value(), parts).unwrap_or(&Value::Null);
+        let kind = setting.and_then(|setting| setting.kind());
+        if kind == Some("integer") && value.is_f64() {
+            return self.has_fraction(parts);
+        }
         let duration = setting.is_some_and(|s| s.target().get("pattern").is_some_and(|p| p == HumanDuration::PATTERN));
-        let expected = match setting.and_then(|setting| setting.kind()) {
+        let expected = match kind {
             Some("string") if duration => "a duration in quotes",
             Some("string") => "a string",
             Some("integer") => "a whole number",
@@ -231,6 +243,10 @@ impl Explainer<'_> {
                 let set =
                     format!("variables make strings only; use `--set {}=…`", display(parts, self.document.value()));
                 diagnostic = diagnostic.help(if variable { set } else { "leave the quotes out".to_owned() });
+            }
+            Value::Object(_) if kind == Some("array") => {
+                let name = display(parts, self.document.value());
+                diagnostic = diagnostic.help(format!("write `[[{name}]]` with double brackets, once for each entry"));
             }
             Value::String(text) if text == "true" || text == "false" => {
                 diagnostic = diagnostic.help("leave the quotes out");
@@ -263,11 +279,9 @@ impl Explainer<'_> {
             // The wrong type is an error of its own.
             return;
         };
-        let mut diagnostic = Diagnostic::error(
-            &codes::UNKNOWN_WORD,
-            format!("unknown {} {}", self.name(parts).replace('`', ""), quote(word)),
-        );
-        if let Some(near) = crate::diagnostic::text::nearest(word, &words) {
+        let mut diagnostic =
+            Diagnostic::error(&codes::UNKNOWN_WORD, format!("{} cannot be {}", self.name(parts), quote(word)));
+        if let Some(near) = nearest(word, &words) {
             diagnostic = diagnostic.help(format!("did you mean {}?", quote(near)));
         }
         self.value(parts, diagnostic, &format!("expected {}", list(&words, "or")));

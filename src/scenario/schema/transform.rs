@@ -95,3 +95,12 @@ pub(super) fn admit_variables(schema: &mut Value) {
         }
     });
 }
+
+/// A scenario that extends another may leave everything but its version to the base.
+pub(super) fn relax_extending(schema: &mut Value) {
+    let Some(root) = schema.as_object_mut() else { return };
+    if let Some(required) = root.insert("required".into(), json!(["schema"])) {
+        root.insert("if".into(), json!({ "not": { "required": ["extends"] } }));
+        root.insert("then".into(), json!({ "required": required }));
+    }
+}
