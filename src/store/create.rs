@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::address::Address;
 use super::open::{Inner, Store};
+use super::retry::more_telling;
 use super::{Action, StoreError, local};
 
 /// How an object came to be there.
@@ -40,6 +41,7 @@ impl Store {
         let deadline = Instant::now() + inner.options.limits.retry;
         let mut backoff = inner.backoff();
         let mut attempts = 0;
+        let mut last = None;
         loop {
             attempts += 1;
             let put = inner.put_once(&full, bytes.clone(), content_type);
@@ -50,15 +52,16 @@ impl Store {
                     // S3 and Azure also say so while another writer is still at it.
                     None => inner.unavailable("the object was said to exist and does not"),
                 },
-                Err(error) => error,
+                Err(error) => more_telling(last.take(), error, deadline),
             };
             let pause = backoff.pause();
             if error.is_transient() && Instant::now() + pause < deadline {
+                last = Some(error);
                 tokio::time::sleep(pause).await;
                 continue;
             }
             // The last attempt may have been stored without an acknowledgement.
-            if error.is_transient() && attempts > 0 {
+            if error.is_transient() {
                 match self.settle(path, &bytes).await {
                     Ok(Some(created)) => return Ok(created),
                     Err(conflict @ StoreError::Conflict { .. }) => return Err(conflict),

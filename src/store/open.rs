@@ -37,6 +37,8 @@ pub(super) struct Inner {
     pub(super) multipart: Option<Arc<dyn MultipartStore>>,
     /// What stands before every path.
     pub(super) base: Path,
+    /// Host and port of a bucket's server, for messages.
+    pub(super) endpoint: String,
     pub(super) options: StoreOptions,
     pub(super) used_options: Vec<String>,
     pub(super) ignored_options: Vec<String>,
@@ -146,6 +148,7 @@ impl Inner {
             objects,
             multipart,
             base: Path::default(),
+            endpoint: String::new(),
             options,
             used_options: Vec::new(),
             ignored_options: Vec::new(),
@@ -228,8 +231,10 @@ impl Inner {
                 (built.clone(), built, used, ignored)
             }
         };
+        let endpoint = options::endpoint(*cloud, env, account.as_deref());
         Ok(Self {
             base,
+            endpoint,
             used_options: used,
             ignored_options: ignored,
             ..Self::new(address, objects, Some(multipart), options)
