@@ -60,8 +60,9 @@ impl Store {
                 tokio::time::sleep(pause).await;
                 continue;
             }
-            // The last attempt may have been stored without an acknowledgement.
-            if error.is_transient() {
+            // The last attempt may have been stored without an acknowledgement; and rights without
+            // deletion make some servers answer 403 where an object exists.
+            if error.is_transient() || matches!(error, StoreError::PermissionDenied { .. }) {
                 match self.settle(path, &bytes).await {
                     Ok(Some(created)) => return Ok(created),
                     Err(conflict @ StoreError::Conflict { .. }) => return Err(conflict),
@@ -113,15 +114,17 @@ impl Store {
         let location = self.location(path);
         let budget = inner.options.limits.retry;
         let put = || inner.put_once(&full, bytes.clone(), content_type);
-        match inner.retrying(Action::Create, &location, budget, put).await? {
-            Put::Exists => Ok(()),
-            Put::New => Err(StoreError::ConditionsIgnored { store: self.describe(), location }),
+        match inner.retrying(Action::Create, &location, budget, put).await {
+            // The same credentials created it, so a 403 says that they may not replace it: as good.
+            Ok(Put::Exists) | Err(StoreError::PermissionDenied { .. }) => Ok(()),
+            Ok(Put::New) => Err(StoreError::ConditionsIgnored { store: self.describe(), location }),
+            Err(error) => Err(error),
         }
     }
 
     /// Whether the object is there with these bytes; `None` if it is not there.
     async fn settle(&self, path: &str, bytes: &Bytes) -> Result<Option<Created>, StoreError> {
-        match self.get_within(path, self.inner.options.limits.open).await? {
+        match self.get(path).await? {
             Some(found) if found == bytes => Ok(Some(Created::AlreadyThere)),
             Some(_) => Err(StoreError::Conflict { location: self.location(path) }),
             None => Ok(None),
