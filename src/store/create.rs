@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::address::Address;
 use super::open::{Inner, Store};
+use super::retry::more_telling;
 use super::{Action, StoreError, local};
 
 /// How an object came to be there.
@@ -40,6 +41,7 @@ impl Store {
         let deadline = Instant::now() + inner.options.limits.retry;
         let mut backoff = inner.backoff();
         let mut attempts = 0;
+        let mut last = None;
         loop {
             attempts += 1;
             let put = inner.put_once(&full, bytes.clone(), content_type);
@@ -50,15 +52,17 @@ impl Store {
                     // S3 and Azure also say so while another writer is still at it.
                     None => inner.unavailable("the object was said to exist and does not"),
                 },
-                Err(error) => error,
+                Err(error) => more_telling(last.take(), error, deadline),
             };
             let pause = backoff.pause();
             if error.is_transient() && Instant::now() + pause < deadline {
+                last = Some(error);
                 tokio::time::sleep(pause).await;
                 continue;
             }
-            // The last attempt may have been stored without an acknowledgement.
-            if error.is_transient() && attempts > 0 {
+            // The last attempt may have been stored without an acknowledgement; and rights without
+            // deletion make some servers answer 403 where an object exists.
+            if error.is_transient() || matches!(error, StoreError::PermissionDenied { .. }) {
                 match self.settle(path, &bytes).await {
                     Ok(Some(created)) => return Ok(created),
                     Err(conflict @ StoreError::Conflict { .. }) => return Err(conflict),
@@ -110,15 +114,17 @@ impl Store {
         let location = self.location(path);
         let budget = inner.options.limits.retry;
         let put = || inner.put_once(&full, bytes.clone(), content_type);
-        match inner.retrying(Action::Create, &location, budget, put).await? {
-            Put::Exists => Ok(()),
-            Put::New => Err(StoreError::ConditionsIgnored { store: self.describe(), location }),
+        match inner.retrying(Action::Create, &location, budget, put).await {
+            // The same credentials created it, so a 403 says that they may not replace it: as good.
+            Ok(Put::Exists) | Err(StoreError::PermissionDenied { .. }) => Ok(()),
+            Ok(Put::New) => Err(StoreError::ConditionsIgnored { store: self.describe(), location }),
+            Err(error) => Err(error),
         }
     }
 
     /// Whether the object is there with these bytes; `None` if it is not there.
     async fn settle(&self, path: &str, bytes: &Bytes) -> Result<Option<Created>, StoreError> {
-        match self.get_within(path, self.inner.options.limits.open).await? {
+        match self.get(path).await? {
             Some(found) if found == bytes => Ok(Some(Created::AlreadyThere)),
             Some(_) => Err(StoreError::Conflict { location: self.location(path) }),
             None => Ok(None),

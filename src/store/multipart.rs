@@ -5,10 +5,11 @@ use std::path::Path as FilePath;
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartId, PutMultipartOptions, PutResult};
+use object_store::{Attributes, MultipartId, PutMultipartOptions, PutResult};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
+use super::address::{Address, Cloud};
 use super::open::Inner;
 use super::{Action, Created, StoreError};
 
@@ -55,8 +56,12 @@ impl Inner {
 impl Upload<'_> {
     async fn begin(&self, content_type: &str) -> Result<MultipartId, StoreError> {
         let begin = || {
-            let options = PutMultipartOptions { attributes: self.inner.attributes(content_type), ..Default::default() };
-            self.parts.create_multipart_opts(self.full, options)
+            // Blocks of an Azure blob take no attributes; the blob then has the general content type.
+            let attributes = match self.inner.address {
+                Address::Bucket { cloud: Cloud::Azure, .. } => Attributes::new(),
+                _ => self.inner.attributes(content_type),
+            };
+            self.parts.create_multipart_opts(self.full, PutMultipartOptions { attributes, ..Default::default() })
         };
         let budget = self.inner.options.limits.retry;
         self.inner.retrying(Action::Create, self.location, budget, begin).await

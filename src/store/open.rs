@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
@@ -37,6 +37,8 @@ pub(super) struct Inner {
     pub(super) multipart: Option<Arc<dyn MultipartStore>>,
     /// What stands before every path.
     pub(super) base: Path,
+    /// Host and port of a bucket's server, for messages.
+    pub(super) endpoint: String,
     pub(super) options: StoreOptions,
     pub(super) used_options: Vec<String>,
     pub(super) ignored_options: Vec<String>,
@@ -146,6 +148,7 @@ impl Inner {
             objects,
             multipart,
             base: Path::default(),
+            endpoint: String::new(),
             options,
             used_options: Vec::new(),
             ignored_options: Vec::new(),
@@ -183,58 +186,80 @@ impl Inner {
             unreachable!("only called for buckets");
         };
         options::check_plain_http(*cloud, env)?;
-        let retry = inner_retry(&options);
-        let connector = ObservedConnector { bucket: bucket.clone() };
+        let built = match cloud {
+            Cloud::S3 => build_s3(bucket, env, &options),
+            Cloud::Gcs => build_gcs(bucket, env, &options),
+            Cloud::Azure => build_azure(bucket, account.as_deref(), env, &options),
+        }?;
+        let (objects, multipart) = built.clients.ok_or_else(|| unbuildable(&address, &built.used))?;
         let base = address.base();
-        let (objects, multipart, used, ignored): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>, _, _) = match cloud {
-            Cloud::S3 => {
-                let CloudOptions { values, used, ignored } = options::for_cloud(*cloud, env)?;
-                let start = AmazonS3Builder::new()
-                    .with_bucket_name(bucket)
-                    .with_retry(retry)
-                    .with_http_connector(connector)
-                    .with_config(
-                        object_store::aws::AmazonS3ConfigKey::Client(ClientConfigKey::Timeout),
-                        REQUEST_TIMEOUT,
-                    );
-                let builder = values.into_iter().fold(start, |b, (key, value)| b.with_config(key, value));
-                let built =
-                    Arc::new(builder.with_bucket_name(bucket).build().map_err(|_| unbuildable(&address, &used))?);
-                (built.clone(), built, used, ignored)
-            }
-            Cloud::Gcs => {
-                let CloudOptions { values, used, ignored } = options::for_cloud(*cloud, env)?;
-                let start = GoogleCloudStorageBuilder::new()
-                    .with_retry(retry)
-                    .with_http_connector(connector)
-                    .with_config(object_store::gcp::GoogleConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
-                let builder = values.into_iter().fold(start, |b, (key, value)| b.with_config(key, value));
-                let built =
-                    Arc::new(builder.with_bucket_name(bucket).build().map_err(|_| unbuildable(&address, &used))?);
-                (built.clone(), built, used, ignored)
-            }
-            Cloud::Azure => {
-                let CloudOptions { values, used, ignored } = options::for_cloud(*cloud, env)?;
-                let start = MicrosoftAzureBuilder::new().with_retry(retry).with_http_connector(connector).with_config(
-                    object_store::azure::AzureConfigKey::Client(ClientConfigKey::Timeout),
-                    REQUEST_TIMEOUT,
-                );
-                let mut builder = values.into_iter().fold(start, |b, (key, value)| b.with_config(key, value));
-                if let Some(account) = account {
-                    builder = builder.with_account(account);
-                }
-                let built =
-                    Arc::new(builder.with_container_name(bucket).build().map_err(|_| unbuildable(&address, &used))?);
-                (built.clone(), built, used, ignored)
-            }
-        };
+        let endpoint = options::endpoint(*cloud, env, account.as_deref());
         Ok(Self {
             base,
-            used_options: used,
-            ignored_options: ignored,
+            endpoint,
+            used_options: built.used,
+            ignored_options: built.ignored,
             ..Self::new(address, objects, Some(multipart), options)
         })
     }
+}
+
+/// A client of one cloud.
+struct Built {
+    /// `None` if the options do not make one. The library's reason may quote a value, so it is dropped.
+    clients: Option<(Arc<dyn ObjectStore>, Arc<dyn MultipartStore>)>,
+    used: Vec<String>,
+    ignored: Vec<String>,
+}
+
+impl Built {
+    fn new<T: ObjectStore + MultipartStore>(
+        built: object_store::Result<T>,
+        used: Vec<String>,
+        ignored: Vec<String>,
+    ) -> Self {
+        let clients = built.ok().map(Arc::new).map(|client| (client.clone() as Arc<dyn ObjectStore>, client as _));
+        Self { clients, used, ignored }
+    }
+}
+
+fn build_s3(bucket: &str, env: &BTreeMap<String, String>, options: &StoreOptions) -> Result<Built, StoreError> {
+    let CloudOptions { values, used, ignored } = options::for_cloud(Cloud::S3, env)?;
+    let start = AmazonS3Builder::new()
+        .with_retry(inner_retry(options))
+        .with_http_connector(ObservedConnector { bucket: bucket.to_string() })
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
+    let builder = values.into_iter().fold(start, |builder, (key, value)| builder.with_config(key, value));
+    // The address decides, whatever `AWS_BUCKET` says.
+    Ok(Built::new(builder.with_bucket_name(bucket).build(), used, ignored))
+}
+
+fn build_gcs(bucket: &str, env: &BTreeMap<String, String>, options: &StoreOptions) -> Result<Built, StoreError> {
+    let CloudOptions { values, used, ignored } = options::for_cloud(Cloud::Gcs, env)?;
+    let start = GoogleCloudStorageBuilder::new()
+        .with_retry(inner_retry(options))
+        .with_http_connector(ObservedConnector { bucket: bucket.to_string() })
+        .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
+    let builder = values.into_iter().fold(start, |builder, (key, value)| builder.with_config(key, value));
+    Ok(Built::new(builder.with_bucket_name(bucket).build(), used, ignored))
+}
+
+fn build_azure(
+    container: &str,
+    account: Option<&str>,
+    env: &BTreeMap<String, String>,
+    options: &StoreOptions,
+) -> Result<Built, StoreError> {
+    let CloudOptions { values, used, ignored } = options::for_cloud(Cloud::Azure, env)?;
+    let start = MicrosoftAzureBuilder::new()
+        .with_retry(inner_retry(options))
+        .with_http_connector(ObservedConnector { bucket: container.to_string() })
+        .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
+    let mut builder = values.into_iter().fold(start, |builder, (key, value)| builder.with_config(key, value));
+    if let Some(account) = account {
+        builder = builder.with_account(account);
+    }
+    Ok(Built::new(builder.with_container_name(container).build(), used, ignored))
 }
 
 impl Address {

@@ -208,6 +208,39 @@ fn near_miss(name: &str) -> Option<&'static str> {
     DOCUMENTED.into_iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2)
 }
 
+/// Variables that say which server is asked, the more specific first.
+const ENDPOINTS: [&str; 6] = [
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT",
+    "GOOGLE_BASE_URL",
+    "AZURE_ENDPOINT",
+    "AZURE_STORAGE_ENDPOINT",
+];
+
+/// Host and port of the server that is asked, for messages.
+pub(super) fn endpoint(cloud: Cloud, env: &BTreeMap<String, String>, account: Option<&str>) -> String {
+    let configured = ENDPOINTS
+        .into_iter()
+        .filter(|key| key.starts_with(cloud.env_prefix()))
+        .filter_map(|key| url::Url::parse(env.get(key)?).ok())
+        .find_map(|url| Some((url.host_str()?.to_string(), url.port())));
+    if let Some((host, port)) = configured {
+        return port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    }
+    match cloud {
+        Cloud::S3 => {
+            let region = env.get("AWS_REGION").or_else(|| env.get("AWS_DEFAULT_REGION"));
+            format!("s3.{}.amazonaws.com", region.map_or("us-east-1", String::as_str))
+        }
+        Cloud::Gcs => "storage.googleapis.com".to_string(),
+        Cloud::Azure => {
+            let account = account.or_else(|| env.get("AZURE_STORAGE_ACCOUNT_NAME").map(String::as_str));
+            format!("{}.blob.core.windows.net", account.unwrap_or("ACCOUNT"))
+        }
+    }
+}
+
 /// Refuses a plain-HTTP endpoint that was not allowed, before the first request fails without a reason.
 ///
 /// # Errors
@@ -216,15 +249,7 @@ pub(super) fn check_plain_http(cloud: Cloud, env: &BTreeMap<String, String>) -> 
     let allow = format!("{}ALLOW_HTTP", cloud.env_prefix());
     let allowed =
         env.get(&allow).is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"));
-    let endpoints = [
-        "AWS_ENDPOINT",
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT_URL_S3",
-        "GOOGLE_BASE_URL",
-        "AZURE_ENDPOINT",
-        "AZURE_STORAGE_ENDPOINT",
-    ];
-    for key in endpoints.into_iter().filter(|key| key.starts_with(cloud.env_prefix())) {
+    for key in ENDPOINTS.into_iter().filter(|key| key.starts_with(cloud.env_prefix())) {
         let Some(value) = env.get(key) else { continue };
         if value.starts_with("http://") && !allowed {
             return Err(StoreError::Option {

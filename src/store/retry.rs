@@ -18,11 +18,13 @@ use super::wire::{Seen, What, observe, transport_reason};
 use super::{Action, StoreError};
 
 /// Error codes that mean that the credentials are wrong, not that they are too weak.
-const WRONG_CREDENTIALS: [&str; 14] = [
+const WRONG_CREDENTIALS: [&str; 15] = [
     "SignatureDoesNotMatch",
     "InvalidAccessKeyId",
     "AuthenticationFailed",
     "AuthenticationRequired",
+    // Azure's word for a wrong key at some servers, and for network rules at others.
+    "AuthorizationFailure",
     "InvalidAuthenticationInfo",
     "NoAuthenticationInformation",
     "InvalidToken",
@@ -73,16 +75,18 @@ impl Inner {
         let deadline = Instant::now() + budget;
         let mut backoff = self.backoff();
         let mut attempts = 0;
+        let mut last = None;
         loop {
             attempts += 1;
             let error = match self.attempt(action, location, deadline, operation()).await {
                 Ok(value) => return Ok(value),
-                Err(error) => error,
+                Err(error) => more_telling(last.take(), error, deadline),
             };
             let pause = backoff.pause();
             if !error.is_transient() || Instant::now() + pause >= deadline {
                 return Err(error.with_attempts(attempts));
             }
+            last = Some(error);
             tokio::time::sleep(pause).await;
         }
     }
@@ -101,7 +105,7 @@ impl Inner {
     ) -> Result<T, StoreError> {
         let (result, seen) = match tokio::time::timeout_at(deadline, observe(operation)).await {
             Ok(done) => done,
-            Err(_) => return Err(self.unreachable(self.endpoint_hint(), "no answer in time")),
+            Err(_) => return Err(self.unreachable(self.endpoint.clone(), "no answer in time")),
         };
         result.map_err(|error| self.classify(action, location, error, seen))
     }
@@ -111,7 +115,12 @@ impl Inner {
         let Address::Bucket { cloud, .. } = &self.address else {
             return self.classify_local(action, location, &error);
         };
+        if matches!(error, Raw::NotImplemented { .. } | Raw::NotSupported { .. }) {
+            let store = self.address.to_string();
+            return StoreError::Unexpected { store, answer: "the client library cannot do this".to_string() };
+        }
         let Some(seen) = seen else {
+            // Nothing was sent: a token file or a key could not be read.
             return StoreError::NoCredentials {
                 store: self.address.to_string(),
                 reason: "they could not be read".to_string(),
@@ -209,15 +218,6 @@ impl Inner {
         StoreError::Unreachable { store: self.address.to_string(), host, reason: reason.to_string(), attempts: 1 }
     }
 
-    fn endpoint_hint(&self) -> String {
-        match &self.address {
-            Address::Bucket { cloud: Cloud::S3, .. } => "s3".to_string(),
-            Address::Bucket { cloud: Cloud::Gcs, .. } => "gcs".to_string(),
-            Address::Bucket { cloud: Cloud::Azure, .. } => "azure".to_string(),
-            other => other.to_string(),
-        }
-    }
-
     /// Names of what to set or check; never a value.
     pub(super) fn credential_hint(&self, cloud: Cloud) -> String {
         let wanted = match cloud {
@@ -226,7 +226,7 @@ impl Inner {
                 "`GOOGLE_APPLICATION_CREDENTIALS` or `GOOGLE_SERVICE_ACCOUNT`, or the workload identity of this machine"
             }
             Cloud::Azure => {
-                "`AZURE_STORAGE_ACCOUNT_NAME` with `AZURE_STORAGE_ACCOUNT_KEY`, a SAS token, or a workload identity"
+                "`AZURE_STORAGE_ACCOUNT_NAME` with `AZURE_STORAGE_ACCOUNT_KEY`, a SAS token, or a workload identity, and the account's network rules"
             }
         };
         let mut hint = match self.used_options.as_slice() {
@@ -239,6 +239,14 @@ impl Inner {
             );
         }
         hint
+    }
+}
+
+/// An attempt that the deadline cut short says less than the failure before it.
+pub(super) fn more_telling(last: Option<StoreError>, now: StoreError, deadline: Instant) -> StoreError {
+    match last {
+        Some(last) if now.is_transient() && Instant::now() >= deadline => last,
+        _ => now,
     }
 }
 

@@ -45,11 +45,17 @@ fn quick() -> StoreOptions {
     }
 }
 
-/// Gives up soon: for faults that do not end.
+/// Opens patiently and gives up soon afterwards: for faults that do not end.
+fn gives_up_soon() -> StoreOptions {
+    let mut options = quick();
+    options.limits.retry = Duration::from_secs(1);
+    options
+}
+
+/// Gives up opening soon.
 fn impatient() -> StoreOptions {
     let mut options = quick();
-    options.limits.open = Duration::from_millis(300);
-    options.limits.retry = Duration::from_millis(300);
+    options.limits.open = Duration::from_millis(100);
     options
 }
 
@@ -58,5 +64,5 @@ async fn open(url: &str, env: &Env) -> Store {
 }
 
 async fn open_error(url: &str, env: &Env) -> StoreError {
-    Store::open_with(url, env, impatient()).await.expect_err("opening must fail")
+    Store::open_with(url, env, quick()).await.expect_err("opening must fail")
 }

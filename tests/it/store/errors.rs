@@ -46,7 +46,7 @@ async fn an_unreachable_server_is_named() {
         ("GOOGLE_BEARER_TOKEN", "t".into()),
         ("GOOGLE_ALLOW_HTTP", "true".into()),
     ]);
-    let error = open_error("gs://bucket", &env).await;
+    let error = Store::open_with("gs://bucket", &env, impatient()).await.unwrap_err();
     let StoreError::Unreachable { host, reason, .. } = &error else { panic!("{error}") };
     assert_eq!(*host, address.to_string());
     assert_eq!(reason, "no connection (connection refused)");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use llm_bench::store::{Action, Created, GZIP, JSON, Store, StoreError, StoreOptions};
 
 use super::conformance::{check_all, pattern};
-use super::{Env, env, impatient, open_error, quick};
+use super::{Env, env, open_error, quick};
 use crate::support::proxy::{Break, FaultProxy};
 
 /// A real server: its address, and how the environment points at it.
@@ -207,7 +207,7 @@ async fn s3_credentials_without_the_right_to_create_are_told() {
         return skipped("S3 read-only credentials");
     };
     let env = real.with("AWS_ACCESS_KEY_ID", &reader);
-    let store = Store::open_with(&fresh(&real), &env, impatient()).await.unwrap();
+    let store = Store::open_with(&fresh(&real), &env, quick()).await.unwrap();
     let error = store.create("a.json", "x".into(), JSON).await.unwrap_err();
     assert!(matches!(&error, StoreError::PermissionDenied { action: Action::Create, .. }), "{error}");
 

@@ -105,6 +105,12 @@ impl GcsServer {
         self.state().forbidden.push(op);
     }
 
+    /// From now on a put of an existing object is forbidden, whatever its conditions: creation without
+    /// deletion.
+    pub fn forbid_overwriting(&self) {
+        self.state().forbid_overwriting = true;
+    }
+
     /// From now on conditions of puts are ignored, as some gateways do.
     pub fn ignore_conditions(&self) {
         self.state().ignore_conditions = true;

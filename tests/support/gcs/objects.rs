@@ -57,6 +57,9 @@ fn condition_holds(state: &State, request: &Request) -> bool {
 }
 
 pub(super) fn put(state: &mut State, request: &Request, body: Bytes) -> Response<Body> {
+    if state.forbid_overwriting && state.current(&request.bucket, &request.key).is_some() {
+        return error(StatusCode::FORBIDDEN, "AccessDenied", request);
+    }
     if !condition_holds(state, request) {
         return error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", request);
     }
