@@ -360,5 +360,5 @@ pub(super) mod fixture;
 #[cfg(test)]
 mod tests;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod quota_tests;

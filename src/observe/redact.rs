@@ -217,9 +217,16 @@ pub fn file_name(path: &str) -> &str {
     if name.is_empty() { "/" } else { name }
 }
 
+/// A path for a report: a relative one as it was given, an absolute one by its file name.
+pub fn path_for_report(given: &str) -> &str {
+    let absolute = given.starts_with(['/', '\\']) || given.starts_with("~/") || is_windows_path(given);
+    if absolute { file_name(given) } else { given }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn redacted(line: &[&str]) -> Vec<String> {
         redact_args(line.iter().map(|arg| (*arg).to_owned()))
@@ -315,6 +322,42 @@ mod tests {
             assert_eq!(redact_text(&format!("https://h/{key}/v1")), "https://h/***/v1");
         }
         assert_eq!(redact_text("sk-short and ASIA"), "sk-short and ASIA");
+    }
+
+    #[test]
+    fn paths_of_reports() {
+        for (given, expected) in [
+            ("scenarios/curve.toml", "scenarios/curve.toml"),
+            ("/home/me/curve.toml", "curve.toml"),
+            ("~/curve.toml", "curve.toml"),
+            ("C:\\me\\curve.toml", "curve.toml"),
+        ] {
+            assert_eq!(path_for_report(given), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(text in any::<String>(), odd in "[=:/@?&\"'{}\\[\\]~a-zé ]{0,40}") {
+            redact_text(&text);
+            redact_text(&odd);
+            redact_args([text, odd]);
+        }
+
+        #[test]
+        fn a_credential_of_an_address_never_stays(
+            before in "[a-z =\"]{0,8}", user in "[a-zA-Z0-9%._-]{0,8}", host in "[a-z]{1,8}(:[0-9]{1,4})?", name in "[a-z]{0,5}[_-]?key",
+        ) {
+            for text in [
+                format!("{before}https://{user}:CANARY@{host}/v1"),
+                format!("{before}https://{host}/v1?a=1&{name}=CANARY"),
+                format!("{before}https://{host}/v1?{name}=CANARY&b=2"),
+            ] {
+                let redacted = redact_text(&text);
+                prop_assert!(!redacted.contains("CANARY"), "{} became {}", text, redacted);
+                prop_assert!(redacted.contains(&host), "{} became {}", text, redacted);
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The real kernel under a real CPU quota. Needs a control group that this process may make: root on a plain machine.
 //! Elsewhere the test says that it was skipped.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
