@@ -1,1 +1,7 @@
-fn main() {}
+//! `bench`: LLM-inference benchmarks as code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    llm_bench::cli::main().into()
+}

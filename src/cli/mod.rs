@@ -1,8 +1,61 @@
-//! Arguments, environment, terminal, exit codes.
+//! Arguments, environment, terminal, exit codes: the only module that knows clap and the process.
 
 pub mod args;
+pub mod commands;
 pub mod env;
 pub mod exit;
+pub mod load;
 pub mod output;
+pub mod progress;
+pub mod stores;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use clap::Parser;
+use clap::error::ErrorKind;
 
 pub use args::Cli;
+use args::Command;
+use env::Env;
+use exit::Exit;
+
+/// Parses the command line of the process, runs the command and returns its exit code. A panic is an
+/// internal error like any other, never an exit code of its own.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wanted = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            );
+            // A closed pipe is the reader's good right.
+            let _ = error.print();
+            return if wanted && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                Exit::Success
+            } else {
+                Exit::Usage
+            };
+        }
+    };
+    let env = Env::read();
+    catch_unwind(AssertUnwindSafe(|| run(&cli, &env))).unwrap_or_else(|_| {
+        output::message("internal error: this is a bug of `bench`; please report it with the lines above");
+        Exit::Internal
+    })
+}
+
+/// Runs a parsed command line.
+pub fn run(cli: &Cli, env: &Env) -> Exit {
+    match &cli.command {
+        Command::Validate(args) => commands::validate::run(args, env, cli.color),
+        Command::Plan(args) => commands::plan::run(args, env, cli.color),
+        Command::Apply(args) => commands::apply::run(args, env, cli.color),
+        Command::Report(args) => commands::report::run(args, env, cli.color),
+        Command::Simulate(args) => commands::simulate::run(args),
+        Command::Schema(args) => commands::schema::run(args),
+        Command::Explain(args) => commands::explain::run(args),
+        Command::Init(args) => commands::init::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+    }
+}
