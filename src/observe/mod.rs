@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod git;
 pub mod host;
+pub mod preflight;
 pub mod procfs;
 pub mod provenance;
 pub mod redact;

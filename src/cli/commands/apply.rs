@@ -16,7 +16,7 @@ use crate::engine::{Stop, StopLevel};
 use crate::observe::provenance::{self, ProcessInputs};
 use crate::observe::{git, preflight};
 use crate::report::model::{GitState, Provenance, Report, ScenarioRef, ValidityState};
-use crate::report::terminal;
+use crate::report::terminal::{self, TerminalOptions};
 use crate::store::{Spool, Store};
 
 /// Runs the command.
@@ -143,7 +143,7 @@ fn conclude(args: &ApplyArgs, applied: &Applied, env: &Env, color: ColorChoice) 
     let exit = decide(conditions(applied), flags);
     match args.format {
         ApplyFormat::Human => {
-            output::result(&terminal::render(&applied.report, None, env.width, env.color_stdout(color)));
+            output::result(&terminal::render(&applied.report, None, TerminalOptions { width: env.width, color: env.color_stdout(color) }));
             if applied.measured == 0 && !applied.unfinished {
                 output::message("nothing to measure: the store holds this plan; `--rerun` measures it anew");
             }

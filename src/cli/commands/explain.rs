@@ -30,7 +30,6 @@ fn explain(what: &str) -> Option<String> {
     }
     codes::explain(&what.to_ascii_uppercase())
         .or_else(|| metric_help(what).map(str::to_owned))
-        .or_else(|| validity::explain(what).map(str::to_owned))
         .or_else(|| reason::explain(what).map(|text| format!("{what}: {text}")))
 }
 
@@ -38,7 +37,7 @@ fn names() -> Vec<String> {
     codes::all()
         .map(|code| code.id.to_owned())
         .chain(metric_names().map(str::to_owned))
-        .chain(validity::CODES.iter().map(|(code, _)| (*code).to_owned()))
+        .chain(validity::CODES.iter().map(|code| (*code).to_owned()))
         .chain(["exit-codes".to_owned()])
         .collect()
 }

@@ -33,7 +33,9 @@ fn show(args: &PlanArgs, env: &Env, color: ColorChoice) -> Result<Exit, Exit> {
     let states = compare(&file, args, env)?;
     match args.format {
         PlanFormat::Human => output::result(&render::human(&file.plan, &states, env.width)),
-        PlanFormat::Markdown => output::result(&render::markdown(&file.plan, &states)),
+        PlanFormat::Markdown => {
+            output::result(&format!("```text\n{}\n```", render::human(&file.plan, &states, env.width).trim_end()));
+        }
         PlanFormat::Json => output::result(&String::from_utf8_lossy(&file.plan.to_json())),
     }
     let work = states.is_empty() || states.iter().any(PointState::has_work);

@@ -8,7 +8,8 @@ use crate::cli::exit::Exit;
 use crate::cli::{output, stores};
 use crate::report::compare::{Comparison, compare};
 use crate::report::model::Report;
-use crate::report::{csv, junit, markdown, terminal};
+use crate::report::terminal::{self, TerminalOptions};
+use crate::report::{csv, junit, markdown};
 use crate::store::Store;
 use crate::store::runs::{self, RunEntry};
 
@@ -52,7 +53,7 @@ pub fn run(args: &ReportArgs, env: &Env, color: ColorChoice) -> Exit {
 
 fn render(report: &Report, before: Option<&Comparison>, format: ReportFormat, width: usize, color: bool) -> String {
     match format {
-        ReportFormat::Terminal => terminal::render(report, before, width, color),
+        ReportFormat::Terminal => terminal::render(report, before, TerminalOptions { width, color }),
         ReportFormat::Md => markdown::render(report, before),
         ReportFormat::Csv => csv::render(report),
         ReportFormat::Junit => junit::render(report),
