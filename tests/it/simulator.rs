@@ -821,15 +821,99 @@ async fn a_child_that_does_not_start_says_so() {
     assert_eq!(error.to_string(), "the simulator ended before it was ready (exit status: 1)");
 }
 
-/// Prints how many token events a second the server sustains; a number for the README, not a check.
+/// Token events a second as fast as the server can, for the README. Server and client share one thread.
 #[tokio::test]
 #[ignore = "a measurement"]
-async fn events_per_second() {
+async fn measure_events_per_second() {
     let server = Server::start("instant").await;
     let body = json!({ "model": "sim-instant", "prompt": "a", "max_tokens": 2000, "stream": true });
     let started = std::time::Instant::now();
-    let streams = (0..16).map(|_| server.post(COMPLETIONS, &body));
-    let replies = futures_util::future::join_all(streams).await;
+    let replies = futures_util::future::join_all((0..16).map(|_| server.post(COMPLETIONS, &body))).await;
     let events: usize = replies.iter().map(|reply| reply.chunks.len()).sum();
     println!("{events} events, {:.0} a second", events as f64 / started.elapsed().as_secs_f64());
+}
+
+/// How late the bytes of tokens reach the socket when 256 streams get a token every 6.1 ms (42,000 events
+/// a second, each a write of its own). The client is a thread of its own.
+#[test]
+#[ignore = "a measurement"]
+fn measure_lateness_of_paced_streams() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime().block_on(async {
+        let server = Server::start("tiny?slots=256&kv_tokens=1000000").await;
+        let address = server.address;
+        let mut body = completion(300);
+        body["ignore_eos"] = json!(true);
+        let request = request("POST", COMPLETIONS, &body.to_string());
+        let client = std::thread::spawn(move || {
+            runtime().block_on(futures_util::future::join_all((0..256).map(|_| exchange(address, &request)))).len()
+        });
+        tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+        let records = server.stop().await;
+        let mut late: Vec<_> = records
+            .iter()
+            .flat_map(|record| record.written_ns.iter().zip(&record.tokens_ns))
+            .map(|(written, emitted)| (written - emitted) / 1000)
+            .collect();
+        late.sort_unstable();
+        let [p50, p90, p99] = [50, 90, 99].map(|percent| late[late.len() * percent / 100]);
+        println!("{} tokens, late by {p50} us (p50), {p90} us (p90), {p99} us (p99)", late.len());
+    });
+}
+
+/// What a constant load of equal requests (420 tokens in, 180 out) does to an engine without jitter: mean
+/// TTFT and TPOT in milliseconds over the later half of a minute of arrivals.
+fn under_load(profile: &str, rate_per_s: u64) -> [f64; 2] {
+    use llm_bench::simulator::core::{Core, Job};
+    let profile = SimConfig::parse(&format!("{profile}?jitter=0")).unwrap().profile;
+    let mut core = Core::new(profile, 0);
+    let count = rate_per_s * 60;
+    let arrival = |id: u64| id * 1_000_000_000 / rate_per_s;
+    for id in 0..count {
+        core.submit(arrival(id), Job { id, input_tokens: 420, max_tokens: 180, stop_after: None }).unwrap();
+    }
+    let mut emissions = Vec::new();
+    while let Some(at) = core.next_event_time() {
+        core.advance_to(at, &mut emissions);
+    }
+    let (mut ttft, mut decode) = (0.0, 0.0);
+    for emission in emissions.iter().filter(|emission| emission.job >= count / 2) {
+        if emission.token_index == 0 {
+            ttft += (emission.at - arrival(emission.job)) as f64 / 1e6;
+            decode -= emission.at as f64 / 1e6;
+        } else if emission.last() {
+            decode += emission.at as f64 / 1e6;
+        }
+    }
+    let requests = (count - count / 2) as f64;
+    [ttft / requests, decode / requests / 179.0]
+}
+
+const REFERENCE: &str = include_str!("../../docs/simulator.md");
+
+#[test]
+fn the_latency_curve_of_the_reference_is_the_engines() {
+    let mut rows = 0;
+    for line in REFERENCE.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [profile, rate, ttft, tpot] = cells.as_slice() else { continue };
+        let Ok(rate) = rate.parse() else { continue };
+        let [computed_ttft, computed_tpot] = under_load(profile.trim_matches('`'), rate);
+        assert_eq!(
+            (format!("{computed_ttft:.1}"), format!("{computed_tpot:.1}")),
+            ((*ttft).into(), (*tpot).into()),
+            "{line}"
+        );
+        rows += 1;
+    }
+    assert!(rows >= 8, "{rows} rows");
+}
+
+#[test]
+fn the_reference_names_every_profile_setting_and_fault() {
+    use llm_bench::simulator::{config, fault, profile};
+    let names = profile::PROFILES.map(|profile| profile.name).into_iter().chain(config::KEYS);
+    for name in names.chain(fault::FaultKind::NAMED.map(|(name, _)| name)) {
+        assert!(REFERENCE.contains(&format!("`{name}")), "`{name}` is missing in docs/simulator.md");
+    }
 }
