@@ -91,7 +91,7 @@ fn pin(path: &Path, args: &ValidateArgs, env: &Env) -> Result<(), String> {
     let pins = opened.assets.pins(opened.loaded.scenario.file()).map_err(|errors| {
         errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     })?;
-    let digests = pins.into_iter().map(|pin| (pin.path, pin.sha256)).collect();
+    let digests = pins.into_iter().map(|pin| (pin.path, pin.found)).collect();
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let pinned = scenario::pin(&text, &digests);
     if pinned == text {
