@@ -134,7 +134,7 @@ fn a_plan_is_printed_with_its_states() {
          {}                1        13      1.30k         260   13s  done (run run-1)\n\
          {}                2        26      2.60k         520   13s  done (run run-1)\n\
          {}                8       102      10.2k       2.04k   13s  new\n\
-         total                                141      14.1k       2.82k   38s\n\
+         total                               141      14.1k       2.82k   38s\n\
          \n1 new, 0 changed, 2 done: 1 point to measure, 102 requests, about 13s.\n",
         &new.digest[..12],
         id(0),
