@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::error::WorkloadError;
+use super::error::{Problem, WorkloadError};
 use super::prompt::dataset::{Dataset, Selection};
 use super::prompt::sharegpt;
 use super::traffic::Traffic;
@@ -47,8 +47,14 @@ impl Library {
     /// # Errors
     /// When there is none of that name or its file cannot be used.
     pub fn tokenizer(&self, scenario: &ScenarioFile, name: &str) -> Result<Arc<dyn Tokenizer>, WorkloadError> {
-        let Some(TokenizerConfig::File(config)) = scenario.tokenizers.get(name) else {
-            return Ok(tokens::builtin());
+        let config = match scenario.tokenizers.get(name) {
+            Some(TokenizerConfig::File(config)) => config,
+            Some(TokenizerConfig::Builtin(_)) => return Ok(tokens::builtin()),
+            None if name == "builtin" => return Ok(tokens::builtin()),
+            None => {
+                let problem = Problem::new("tokenizers", format!("there is no tokenizer `{name}`"));
+                return Err(WorkloadError::Settings(vec![problem]));
+            }
         };
         let key = (config.path.clone(), config.sha256.clone());
         let mut tokenizers = self.tokenizers.lock().expect("no holder of this lock panics");

@@ -73,7 +73,10 @@ pub(crate) struct SyntheticSource {
     kinds: [u64; 3],
     /// Node that all classes share, for the numbering of short texts.
     short_seed: Seed,
+    run_salt: Option<String>,
+    /// Piece numbers of the salt; none without a salt.
     salt: Vec<u32>,
+    /// Piece numbers of the opening that the class shares.
     shared: Vec<u32>,
 }
 
@@ -97,15 +100,17 @@ impl SyntheticSource {
         let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
         let kinds = text_seeds.map(|seed| seed.child("kind").rng().next_u64() & KIND_MASK);
         let length_seed = class_seed.child("input tokens");
-        Self { tokenizer, lengths, length_seed, text_seeds, kinds, short_seed, salt, shared }
+        let run_salt = run_salt.map(str::to_owned);
+        Self { tokenizer, lengths, length_seed, text_seeds, kinds, short_seed, run_salt, salt, shared }
     }
 
     /// Piece numbers of a prompt of `length` tokens, with a few to spare.
     fn numbers(&self, who: &Who, length: usize) -> Numbers<'_> {
         let pieces = self.tokenizer.pieces();
         let mut opening = Vec::with_capacity(length);
-        // Too short for a salt and words of its own: the salt then only keys the numbering.
-        if length >= 2 * SALT_PIECES + 2 {
+        // Too short for a salt and words of its own: the salt then keys the words instead.
+        let opens_with_salt = length >= 2 * SALT_PIECES + 2;
+        if opens_with_salt {
             opening.extend_from_slice(&self.salt);
         }
         let shared = self.shared.len().min(length - opening.len());
@@ -117,7 +122,11 @@ impl SyntheticSource {
         if let Some(texts) = texts(pieces, opening.len(), own) {
             self.push_numbered(who, texts, own, &mut opening);
         }
-        let rng = who.seed(self.text_seeds[who.phase as usize]).rng();
+        let phase_seed = self.text_seeds[who.phase as usize];
+        let rng = match &self.run_salt {
+            Some(salt) if !opens_with_salt => who.seed(phase_seed.child("salt").child(salt)).rng(),
+            _ => who.seed(phase_seed).rng(),
+        };
         let mut numbers = Numbers { pieces, numbers: opening, rng };
         numbers.resize(length);
         numbers

@@ -1,0 +1,119 @@
+//! The first 1000 requests of every kind, pinned: (index, time, class, phase, lengths, prompt).
+//!
+//! A digest that changes means other requests for the same scenario and seed: raise
+//! `GENERATOR_VERSION` with it, so that no stored point is taken for a new one.
+
+use llm_bench::assets::Assets;
+use llm_bench::measure::timeline::{Phase, RequestId};
+use llm_bench::seed::{GENERATOR_VERSION, Seed, hex};
+use llm_bench::workload::{Content, Library, Traffic};
+use sha2::{Digest, Sha256};
+
+use super::{data, scenario, text};
+
+const WORKLOADS: &str = r#"
+    [tokenizers.small]
+    kind = "file"
+    path = "tokenizer/small-bpe.json"
+
+    [workloads.fixed]
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "fixed", value = 24 }
+    output_tokens = { kind = "fixed", value = 8 }
+
+    [workloads.uniform]
+    prompts = { kind = "synthetic", shared_prefix_tokens = 4 }
+    input_tokens = { kind = "uniform", min = 1, max = 40 }
+    output_tokens = { kind = "uniform", min = 1, max = 9 }
+
+    [workloads.normal]
+    tokenizer = "small"
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "normal", mean = 20, sd = 6, max = 40 }
+    output_tokens = { kind = "normal", mean = 10, sd = 9, max = 30 }
+
+    [workloads.lognormal]
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "lognormal", median = 20, p99 = 90, max = 120 }
+    output_tokens = { kind = "lognormal", median = 9, p99 = 60, max = 80 }
+
+    [workloads.sharegpt]
+    prompts = { kind = "sharegpt", path = "sharegpt/small.json" }
+"#;
+
+fn classes(workloads: &[&str]) -> String {
+    workloads
+        .iter()
+        .zip(1..)
+        .map(|(workload, weight)| {
+            format!(
+                "[[traffic]]\nname = \"{workload}\"\nbackend = \"main\"\nworkload = \"{workload}\"\nweight = {weight}\n"
+            )
+        })
+        .collect()
+}
+
+fn digest(library: &Library, workloads: &[&str], load: &str) -> String {
+    let scenario = scenario(WORKLOADS, &classes(workloads), load, "warmup = \"2s\"\nmeasure = { duration = \"20s\" }");
+    let traffic = library.traffic(&scenario, Seed::root(42), None).unwrap();
+    let mut hasher = Sha256::new();
+    match (traffic.open(), traffic.closed()) {
+        (Some(open), _) => {
+            for arrival in open.schedule().take(1000) {
+                hasher.update(arrival.at.to_le_bytes());
+                let phase = open.window().phase(arrival.index);
+                add(&mut hasher, &traffic, phase, RequestId::Open { index: arrival.index }, arrival.class);
+            }
+        }
+        (None, Some(closed)) => {
+            for number in 0..1000 {
+                let (user, turn) = (number % closed.users, number / closed.users);
+                hasher.update(closed.ramp_offset(user).to_le_bytes());
+                let class = traffic.class_of_turn(user, turn);
+                add(&mut hasher, &traffic, Phase::Measure, RequestId::Closed { user, turn }, class);
+            }
+        }
+        (None, None) => unreachable!("a loop is open or closed"),
+    }
+    hex(&hasher.finalize())
+}
+
+fn add(hasher: &mut Sha256, traffic: &Traffic, phase: Phase, id: RequestId, class: u16) {
+    let content: Content = traffic.content(phase, id, class);
+    hasher.update(class.to_le_bytes());
+    hasher.update([phase as u8]);
+    for length in [content.input_tokens_asked, content.input_tokens_counted, content.output_tokens_asked] {
+        hasher.update(length.to_le_bytes());
+    }
+    hasher.update(text(&content).as_bytes());
+    hasher.update([0]);
+}
+
+#[test]
+fn the_same_scenario_and_seed_give_the_same_requests() {
+    let library = Library::new(Assets::new(data()));
+    let all = ["fixed", "uniform", "normal", "lognormal", "sharegpt"];
+    let found = [
+        ("constant, fixed", digest(&library, &["fixed"], "kind = \"constant\"\nrate_per_s = 40")),
+        ("poisson, uniform", digest(&library, &["uniform"], "kind = \"poisson\"\nrate_per_s = 40")),
+        ("gamma, normal", digest(&library, &["normal"], "kind = \"gamma\"\nrate_per_s = 40\ncv = 2.0")),
+        ("burst, lognormal", digest(&library, &["lognormal"], "kind = \"burst\"\nsize = 20\nevery = \"500ms\"")),
+        ("users, sharegpt", digest(&library, &["sharegpt"], "kind = \"users\"\nusers = 10\nramp = \"3s\"")),
+        ("poisson, all drawn", digest(&library, &all, "kind = \"poisson\"\nrate_per_s = 40")),
+        ("poisson, all exact", digest(&library, &all, "kind = \"poisson\"\nrate_per_s = 40\nsplit = \"exact\"")),
+        ("users, all exact", digest(&library, &all, "kind = \"users\"\nusers = 10\nsplit = \"exact\"")),
+    ];
+    let pinned = [
+        ("constant, fixed", ""),
+        ("poisson, uniform", ""),
+        ("gamma, normal", ""),
+        ("burst, lognormal", ""),
+        ("users, sharegpt", ""),
+        ("poisson, all drawn", ""),
+        ("poisson, all exact", ""),
+        ("users, all exact", ""),
+    ];
+    assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
+    let found: Vec<(&str, &str)> = found.iter().map(|(kind, digest)| (*kind, digest.as_str())).collect();
+    assert_eq!(found, pinned);
+}
