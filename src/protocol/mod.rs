@@ -83,7 +83,8 @@ pub trait Protocol: Debug + Send + Sync {
 pub trait Decoder: Debug + Send {
     /// The response head. Called once, before any data.
     fn head(&mut self, status: StatusCode, headers: &HeaderMap);
-    /// Body bytes (transfer coding removed) that one read returned at `at`.
+    /// Body bytes (transfer coding removed) that one read returned at `at`. Calls with the same `at` are
+    /// pieces of one read.
     fn data(&mut self, bytes: &[u8], at: Nanos);
     /// The end of the answer.
     fn finish(&mut self, end: BodyEnd) -> Answer;

@@ -50,6 +50,7 @@ reasons! {
     NOT_STREAMED = "not_streamed", ProtocolError, "A stream was asked for, but the answer came whole, so nothing in it can be timed.";
     STREAMED_UNASKED = "streamed_unasked", ProtocolError, "A whole answer was asked for, but a stream came.";
     UNEXPECTED_CONTENT_TYPE = "unexpected_content_type", ProtocolError, "The answer is neither an event stream nor JSON.";
+    UNEXPECTED_CONTENT_ENCODING = "unexpected_content_encoding", ProtocolError, "The answer is compressed, which was not asked for.";
     DRAIN_LIMIT = "drain_limit", Cancelled, "`bench` gave the request up because `phases.drain.max` had passed.";
     INTERRUPTED = "interrupted", Cancelled, "`bench` gave the request up because it was told to stop.";
 }

@@ -1,5 +1,6 @@
 //! Answers of both OpenAI protocols, streamed or whole.
 
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -30,7 +31,7 @@ enum Mode {
     Stream,
     /// One JSON document.
     Whole,
-    /// Too long to be read on.
+    /// Nothing that can be read, or be read on.
     Broken,
 }
 
@@ -72,6 +73,14 @@ impl OpenaiDecoder {
             body: Vec::new(),
             reading: Reading { verdict, ..Reading::default() },
         }
+    }
+
+    /// Whether the body is compressed, which nobody asked for and nothing here undoes.
+    fn is_encoded(&mut self, headers: &HeaderMap) -> bool {
+        let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") else { return false };
+        let coding = String::from_utf8_lossy(coding.as_bytes()).into_owned();
+        self.reading.protocol_error(reason::UNEXPECTED_CONTENT_ENCODING, Some(coding));
+        true
     }
 
     fn whole_data(&mut self, bytes: &[u8]) {
@@ -121,8 +130,10 @@ impl Decoder for OpenaiDecoder {
     fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.reading.verdict.head(status, headers);
         self.media_type = media_type(headers);
+        let encoded = !self.reading.verdict.refused() && self.is_encoded(headers);
         self.mode = match self.media_type.as_deref() {
             _ if self.reading.verdict.refused() => Mode::Refused,
+            _ if encoded => Mode::Broken,
             Some("text/event-stream") => Mode::Stream,
             None if self.asked_stream => Mode::Stream,
             _ => Mode::Whole,
@@ -191,8 +202,10 @@ impl Reading {
                 self.chunk(data, &chunk, at, event.coalesced);
             }
             Err(_) | Ok(None) if event.is_error => {
-                let error = message::InBandError { message: message::of_body(data), overloaded: false };
-                self.verdict.fail_in_band(error);
+                let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+                if let Some(error) = message::in_band(&value, true) {
+                    self.verdict.fail_in_band(error);
+                }
             }
             Ok(None) => self.empty_events += 1, // llama.cpp may open with `data: null`
             Err(error) => self.protocol_error(reason::MALFORMED_EVENT, Some(error.to_string())),

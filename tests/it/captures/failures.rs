@@ -2,7 +2,7 @@
 //! that fails must never look as if it had completed.
 
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use llm_bench::measure::timeline::{Answer, Outcome};
 use llm_bench::protocol::{BodyEnd, reason};
 use proptest::prelude::*;
@@ -208,6 +208,17 @@ fn redirects_and_other_statuses() {
         assert_eq!(detail, Some("redirected to `https://elsewhere/v1/completions`"), "no query: it may hold a secret");
     }
     assert_eq!(seen(&of(204, &HeaderMap::new(), b"", BodyEnd::Complete)), ("protocol_error", "http_204", None));
+}
+
+#[test]
+fn a_compressed_answer_is_not_read_as_text() {
+    let mut headers = sse();
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let answer = of(200, &headers, b"\x1f\x8b\x08\n\n", BodyEnd::Complete);
+    assert_eq!(seen(&answer), ("protocol_error", "unexpected_content_encoding", Some("gzip")));
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+    let answer = of(200, &headers, healthy().concat().as_bytes(), BodyEnd::Complete);
+    assert_eq!(answer.outcome, Outcome::Completed);
 }
 
 #[test]

@@ -469,6 +469,8 @@ fn events_named_error_are_errors_whatever_they_hold() {
         let body = format!("event: error\ndata: {event}\n\n");
         assert_eq!(in_band(&stream("openai-chat", &body)), ("server_error", "in_band_error", Some(detail)));
     }
+    let answer = stream("openai-chat", "event: error\ndata: Model is overloaded\n\n");
+    assert_eq!(in_band(&answer), ("rate_limited", "in_band_overload", Some("Model is overloaded")));
 }
 
 #[test]
