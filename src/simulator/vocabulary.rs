@@ -69,7 +69,9 @@ impl AnswerText {
 
 /// A word with the space before it, so that the split before tokenisation keeps words apart.
 fn is_word(text: &str) -> bool {
-    text.strip_prefix(' ').is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    text.strip_prefix(' ').is_some_and(|word| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    })
 }
 
 fn words(tokenizer: &dyn Tokenizer, accept: impl Fn(&str) -> bool) -> Vec<Piece> {

@@ -304,3 +304,43 @@ fn every_profile_has_a_finite_capacity_and_fits_its_longest_request() {
         }
     }
 }
+
+proptest::proptest! {
+    /// Whatever is submitted and cancelled: limits hold, every job that is left alone gets exactly its tokens,
+    /// in order and at growing times, and nothing is left over.
+    #[test]
+    fn limits_hold_and_every_token_comes_once(
+        jobs in proptest::collection::vec((0_u64..20_000, 1_u32..60, 1_u32..40, 0_u32..50), 1..40),
+        cancelled in proptest::collection::vec((0_u64..60_000, 0_u64..40), 0..10),
+    ) {
+        let mut core = Core::new(profile(), 1);
+        for (id, (at, input, output, stop)) in jobs.iter().enumerate() {
+            let stop_after = (*stop > 0).then_some(*stop);
+            core.submit(*at, Job { stop_after, ..job(id as u64, *input, *output) }).unwrap();
+        }
+        let mut cancelled = cancelled;
+        cancelled.sort_unstable();
+        let (mut gone, mut emissions) = (Vec::new(), Vec::new());
+        for (at, id) in cancelled {
+            core.advance_to(at, &mut emissions);
+            if core.cancel(id) {
+                gone.push(id);
+            }
+        }
+        while let Some(at) = core.next_event_time() {
+            proptest::prop_assert!(core.running() <= 4 && (0.0..=1.0).contains(&core.kv_usage()));
+            core.advance_to(at, &mut emissions);
+        }
+        proptest::prop_assert_eq!((core.running(), core.waiting(), core.free_blocks), (0, 0, 100));
+        for (id, (at, _, output, stop)) in jobs.iter().enumerate() {
+            let id = id as u64;
+            let tokens: Vec<_> = emissions.iter().filter(|emission| emission.job == id).collect();
+            let expected = if *stop > 0 { (*stop).min(*output) } else { *output };
+            proptest::prop_assert!(tokens.len() == expected as usize || gone.contains(&id));
+            proptest::prop_assert!(tokens.iter().enumerate().all(|(index, token)| token.token_index as usize == index));
+            proptest::prop_assert!(tokens.windows(2).all(|pair| pair[0].at < pair[1].at));
+            proptest::prop_assert!(tokens.iter().all(|token| *at <= token.admitted && token.admitted < token.at));
+            proptest::prop_assert_eq!(tokens.iter().filter(|token| token.last()).count(), usize::from(!gone.contains(&id)));
+        }
+    }
+}

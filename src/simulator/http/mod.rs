@@ -132,6 +132,8 @@ async fn connection(server: Arc<Server>, stream: TcpStream) {
     );
     if let KeepAlive::Idle(time) = keepalive {
         tokio::select! {
+            // First what the client sent, then the verdict that it sent nothing.
+            biased;
             _ = connection.as_mut() => return,
             () = link.idle_for(time) => connection.as_mut().graceful_shutdown(),
         }
