@@ -223,11 +223,15 @@ impl Built {
     }
 }
 
+fn observed(cloud: Cloud, bucket: &str, account: Option<&str>, env: &BTreeMap<String, String>) -> ObservedConnector {
+    ObservedConnector { bucket: bucket.to_string(), endpoint: options::endpoint(cloud, env, account) }
+}
+
 fn build_s3(bucket: &str, env: &BTreeMap<String, String>, options: &StoreOptions) -> Result<Built, StoreError> {
     let CloudOptions { values, used, ignored } = options::for_cloud(Cloud::S3, env)?;
     let start = AmazonS3Builder::new()
         .with_retry(inner_retry(options))
-        .with_http_connector(ObservedConnector { bucket: bucket.to_string() })
+        .with_http_connector(observed(Cloud::S3, bucket, None, env))
         .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
     let builder = values.into_iter().fold(start, |builder, (key, value)| builder.with_config(key, value));
     // The address decides, whatever `AWS_BUCKET` says.
@@ -238,7 +242,7 @@ fn build_gcs(bucket: &str, env: &BTreeMap<String, String>, options: &StoreOption
     let CloudOptions { values, used, ignored } = options::for_cloud(Cloud::Gcs, env)?;
     let start = GoogleCloudStorageBuilder::new()
         .with_retry(inner_retry(options))
-        .with_http_connector(ObservedConnector { bucket: bucket.to_string() })
+        .with_http_connector(observed(Cloud::Gcs, bucket, None, env))
         .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
     let builder = values.into_iter().fold(start, |builder, (key, value)| builder.with_config(key, value));
     Ok(Built::new(builder.with_bucket_name(bucket).build(), used, ignored))
@@ -253,7 +257,7 @@ fn build_azure(
     let CloudOptions { values, used, ignored } = options::for_cloud(Cloud::Azure, env)?;
     let start = MicrosoftAzureBuilder::new()
         .with_retry(inner_retry(options))
-        .with_http_connector(ObservedConnector { bucket: container.to_string() })
+        .with_http_connector(observed(Cloud::Azure, container, account, env))
         .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
     let mut builder = values.into_iter().fold(start, |builder, (key, value)| builder.with_config(key, value));
     if let Some(account) = account {

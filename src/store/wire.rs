@@ -60,12 +60,14 @@ fn note(seen: Seen) {
 pub(super) struct ObservedConnector {
     /// The bucket, to tell its requests from those for credentials.
     pub(super) bucket: String,
+    /// Host and port of the bucket's server, for endpoints that do not show the bucket's name.
+    pub(super) endpoint: String,
 }
 
 impl HttpConnector for ObservedConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(ObservedService { inner, bucket: self.bucket.clone() }))
+        Ok(HttpClient::new(ObservedService { inner, bucket: self.bucket.clone(), endpoint: self.endpoint.clone() }))
     }
 }
 
@@ -73,15 +75,17 @@ impl HttpConnector for ObservedConnector {
 struct ObservedService {
     inner: HttpClient,
     bucket: String,
+    endpoint: String,
 }
 
 impl ObservedService {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let uri = request.uri();
-        let host = uri.authority().map(|a| a.host().to_string()).unwrap_or_default();
-        let for_bucket = host.starts_with(&format!("{}.", self.bucket))
+        let name = uri.host().unwrap_or_default();
+        let host = uri.port_u16().map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
+        let for_bucket = host == self.endpoint
+            || name.starts_with(&format!("{}.", self.bucket))
             || uri.path().split('/').any(|part| decoded(part) == self.bucket);
-        let host = uri.port_u16().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
         let seen = |what| Seen { host: host.clone(), for_bucket, what };
 
         let response = match self.inner.execute(request).await {

@@ -3,7 +3,7 @@
 use llm_bench::store::{Action, Store, StoreError};
 
 use super::{Env, env, gcs_env, impatient, open_error, quick};
-use crate::support::gcs::{GcsServer, Op};
+use crate::support::gcs::{Fault, GcsServer, Op};
 
 #[tokio::test]
 async fn a_missing_bucket_is_told_from_wrong_credentials_and_weak_ones() {
@@ -89,12 +89,53 @@ async fn options_that_cannot_be_used_are_named_and_their_values_are_not() {
 #[tokio::test]
 async fn a_profile_that_is_not_read_is_explained() {
     let server = GcsServer::start().await;
+    let metadata = crate::support::metadata::MetadataServer::start(None).await;
     let env = env([
         ("AWS_PROFILE", "work".into()),
-        ("AWS_METADATA_ENDPOINT", server.url()),
+        ("AWS_METADATA_ENDPOINT", format!("http://{}", metadata.address)),
         ("AWS_ENDPOINT", server.url()),
         ("AWS_ALLOW_HTTP", "true".into()),
     ]);
     let error = open_error("s3://bucket", &env).await.to_string();
     assert!(error.contains("`AWS_PROFILE` is not read"), "{error}");
+}
+
+/// What S3 answers, and what it means. (The server is the one for GCS: the injected status comes first.)
+#[tokio::test]
+async fn answers_of_s3_are_told_apart() {
+    let kind = |error: &StoreError| match error {
+        StoreError::WrongCredentials { .. } => "wrong credentials",
+        StoreError::PermissionDenied { .. } => "permission denied",
+        StoreError::NoBucket { .. } => "no bucket",
+        StoreError::WrongRegion { .. } => "wrong region",
+        StoreError::Unavailable { .. } => "unavailable",
+        StoreError::Unexpected { .. } => "unexpected",
+        _ => "another",
+    };
+    for (status, code, expected) in [
+        (301, "PermanentRedirect", "wrong region"),
+        (400, "AuthorizationHeaderMalformed", "wrong region"),
+        (400, "ExpiredToken", "wrong credentials"),
+        (400, "InvalidArgument", "unexpected"),
+        (403, "SignatureDoesNotMatch", "wrong credentials"),
+        (403, "InvalidAccessKeyId", "wrong credentials"),
+        (403, "RequestTimeTooSkewed", "wrong credentials"),
+        (403, "AccessDenied", "permission denied"),
+        (404, "NoSuchBucket", "no bucket"),
+        (429, "TooManyRequests", "unavailable"),
+        (500, "InternalError", "unavailable"),
+        (501, "NotImplemented", "unexpected"),
+        (503, "SlowDown", "unavailable"),
+    ] {
+        let server = GcsServer::start().await;
+        server.inject(Op::List, 100_000, Fault::Status(status, code));
+        let env = env([
+            ("AWS_ENDPOINT", server.url()),
+            ("AWS_ALLOW_HTTP", "true".into()),
+            ("AWS_ACCESS_KEY_ID", "key".into()),
+            ("AWS_SECRET_ACCESS_KEY", "secret".into()),
+        ]);
+        let error = Store::open_with("s3://bucket/x", &env, impatient()).await.unwrap_err();
+        assert_eq!(kind(&error), expected, "{status} {code}: {error}");
+    }
 }
