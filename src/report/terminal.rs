@@ -57,10 +57,14 @@ fn section_text(section: Section, options: TerminalOptions) -> String {
     text
 }
 
-/// A note: its coloured head on the first line, the sentence wrapped under it.
+/// A note: its coloured head, and the sentence beside it or, where that is too narrow, wrapped under it.
 fn line_text(cells: &[Cell], options: TerminalOptions) -> String {
     let Some((message, head)) = cells.split_last() else { return String::new() };
     let painted: Vec<_> = head.iter().map(|cell| cell.tone.paint(&cell.text, options.color)).collect();
+    let room: usize = cells.iter().map(|cell| cell.text.chars().count() + 2).sum();
+    if room <= options.width {
+        return format!("  {}  {}\n", painted.join("  "), message.tone.paint(&message.text, options.color));
+    }
     format!("  {}\n{}", painted.join("  "), wrap(&message.text, options.width, "    "))
 }
 
