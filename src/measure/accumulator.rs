@@ -29,8 +29,6 @@ pub struct ClassSpec {
     pub slo: Option<SloConfig>,
     /// Counts tokens that the server does not count.
     pub tokenizer: Option<Arc<dyn Tokenizer>>,
-    /// Whether its answers are streamed.
-    pub streamed: bool,
 }
 
 /// What to measure and how to judge it.

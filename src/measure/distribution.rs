@@ -77,6 +77,10 @@ impl Distribution {
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.unit, other.unit, "only the same metric is merged");
         let Some(theirs) = &other.histogram else { return };
+        if self.histogram.is_none() {
+            *self = other.clone();
+            return;
+        }
         let histogram = self.histogram.get_or_insert_with(growing);
         for step in theirs.iter_recorded() {
             add(histogram, step.value_iterated_to(), step.count_at_value());

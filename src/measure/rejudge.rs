@@ -1,13 +1,14 @@
 //! Judging a stored point again: a new SLO, error budget or validity limit needs no new run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::accumulator::{judge_point, window_seconds};
 use super::distribution::Distribution;
 use super::metric::{Metric, Unit};
-use super::slo::{Deadline, GoodputTally, JudgeSpec, Measured, Tally, Target, TargetTally};
+use super::slo::{Deadline, GoodputTally, JudgeSpec, Measured, Tally, Target, TargetTally, deadlines, targets};
 use crate::report::model::{ClassReport, JudgedBy, PointReport, SloReport};
 use crate::report::requests::RequestRecord;
+use crate::scenario::file::SloConfig;
 
 /// Judges a stored point by `spec`. Targets and deadlines that the point was already judged by keep
 /// their exact counts. New targets are counted in the stored histograms, to their resolution of 0.1 %
@@ -17,7 +18,7 @@ pub fn rejudge(report: &PointReport, spec: &JudgeSpec) -> PointReport {
     judge_classes(report, spec, |name, class| {
         let slo = spec.slos.get(name)?;
         let mut tally = Tally::new(slo);
-        let metrics = distributions(class);
+        let metrics = distributions(class, slo);
         for target in &mut tally.targets {
             recount_target(target, class, &metrics);
         }
@@ -37,7 +38,7 @@ pub fn needs_records(report: &PointReport, spec: &JudgeSpec) -> bool {
         || spec.slos.iter().any(|(name, slo)| {
             let Some((old, new)) = report.classes.get(name).zip(judged.classes.get(name)) else { return false };
             // A goodput without a target of its own has no entry among the SLOs.
-            let wanted = !super::slo::deadlines(slo).is_empty();
+            let wanted = !deadlines(slo).is_empty();
             let same = |old: &ClassReport| old.goodput.as_ref().map(|goodput| goodput.deadlines_ms.clone());
             wanted && (new.goodput.is_none() || same(old) != same(new))
         })
@@ -79,7 +80,7 @@ fn judge_classes<'a>(
         let Some(judged) = point.classes.get_mut(name) else { continue };
         (judged.goodput, judged.slo) = (None, Vec::new());
         if let Some(tally) = tally_of(name, class) {
-            let stored = distributions(class);
+            let stored = spec.slos.get(name).map(|slo| distributions(class, slo)).unwrap_or_default();
             let metrics = stored.iter().map(|(metric, distribution)| (*metric, distribution)).collect();
             let measured = Measured { class: name, outcomes: &class.outcomes, window_s, metrics };
             judged.goodput = tally.goodput_report(&measured);
@@ -91,13 +92,14 @@ fn judge_classes<'a>(
     point
 }
 
-/// The stored distributions; a damaged one counts as absent, which no target can be met by.
-fn distributions(class: &ClassReport) -> BTreeMap<Metric, Distribution> {
-    class
-        .metrics
-        .iter()
-        .filter_map(|(name, report)| Some((Metric::from_name(name)?, Distribution::from_report(report).ok()?)))
-        .collect()
+/// The stored distributions that an SLO is about; a damaged one counts as absent, which no target can be
+/// met by. TTFT says how many answers were streamed.
+fn distributions(class: &ClassReport, slo: &SloConfig) -> BTreeMap<Metric, Distribution> {
+    let judged = targets(slo).into_iter().map(|target| target.metric);
+    let needed: BTreeSet<Metric> =
+        judged.chain(deadlines(slo).into_iter().map(|deadline| deadline.metric)).chain([Metric::Ttft]).collect();
+    let stored = |metric: Metric| Distribution::from_report(class.metrics.get(metric.name())?).ok();
+    needed.into_iter().filter_map(|metric| Some((metric, stored(metric)?))).collect()
 }
 
 fn recount_target(tally: &mut TargetTally, class: &ClassReport, metrics: &BTreeMap<Metric, Distribution>) {

@@ -1,1 +1,38 @@
-//! x
+//! A report as Markdown, for a pull request or a wiki.
+
+use super::compare::Comparison;
+use super::model::Report;
+use super::sections::{Body, Section, headline, provenance, sections};
+use super::table::{Cell, escape};
+
+/// Markdown text; `before` adds the difference to an earlier run.
+pub fn render(report: &Report, before: Option<&Comparison>) -> String {
+    let words: Vec<_> =
+        headline(report).into_iter().map(|(label, cell)| format!("{label} **{}**", escape(&cell.text))).collect();
+    let mut text = format!(
+        "# {}\n\nRun `{}`: {}.\n\n{}\n",
+        escape(&report.scenario.name),
+        report.run_id.replace('`', ""),
+        words.join(", "),
+        escape(&provenance(report))
+    );
+    for section in sections(report, before) {
+        text.push_str(&section_text(&section));
+    }
+    text
+}
+
+fn section_text(section: &Section) -> String {
+    let body = match &section.body {
+        Body::Table(table) => table.markdown(),
+        Body::Lines(lines) => lines.iter().map(|cells| line_text(cells)).collect(),
+    };
+    let note = section.note.as_ref().map_or_else(String::new, |note| format!("\n{}\n", escape(note)));
+    format!("\n## {}\n\n{body}{note}", escape(&section.title))
+}
+
+fn line_text(cells: &[Cell]) -> String {
+    let Some((message, head)) = cells.split_last() else { return String::new() };
+    let head: Vec<_> = head.iter().map(|cell| format!("`{}`", cell.text.replace('`', ""))).collect();
+    format!("- {}: {}\n", head.join(" "), escape(&message.text))
+}

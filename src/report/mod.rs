@@ -7,5 +7,7 @@ pub mod markdown;
 pub mod model;
 pub mod requests;
 pub mod schema;
+mod sections;
+mod table;
 pub mod terminal;
 mod text;

@@ -59,7 +59,7 @@ pub(crate) fn headline(report: &Report) -> Vec<(&'static str, Cell)> {
     } else {
         Cell::new("within budget", Tone::Good)
     };
-    vec![("plan", status), ("SLO", slo), ("errors", errors), ("numbers", state_cell(report.validity()))]
+    vec![("plan", status), ("SLO", slo), ("errors", errors), ("validity", state_cell(report.validity()))]
 }
 
 /// Who measured what: build, servers, models.
@@ -85,18 +85,19 @@ fn points(report: &Report) -> Section {
     }
     columns.extend([
         Column::text("class"),
-        Column::number("done").spare(2),
-        Column::number("req/s"),
-        Column::number("out tok/s"),
+        Column::number("done").spare(4),
+        Column::number("offered/s").spare(3),
+        Column::number("req/s").spare(1),
+        Column::number("tok/s"),
         Column::number("TTFT p50"),
         Column::number("TTFT p99"),
-        Column::number("TPOT p50").spare(1),
-        Column::number("E2E p50").spare(4),
-        Column::number("E2E p99").spare(3),
+        Column::number("TPOT p50").spare(2),
+        Column::number("E2E p50").spare(6),
+        Column::number("E2E p99").spare(5),
         Column::number("goodput"),
         Column::number("errors"),
         Column::text("SLO"),
-        Column::text("numbers"),
+        Column::text("validity"),
     ]);
     let mut rows = Vec::new();
     for point in &report.points {
@@ -110,7 +111,10 @@ fn points(report: &Report) -> Section {
         }
     }
     let table = Table { columns, rows }.without_empty(ABSENT).without_empty("");
-    Section { title: "Points".to_owned(), body: Body::Table(table), note: None }
+    let reused = report.points.iter().filter(|point| point.reused_from.is_some()).count();
+    let note =
+        (reused > 0).then(|| format!("{} taken over from earlier runs.", count(reused, "point was", "points were")));
+    Section { title: "Points".to_owned(), body: Body::Table(table), note }
 }
 
 fn place(point: &PointReport, axes: &[(String, String)]) -> Vec<Cell> {
@@ -149,7 +153,7 @@ fn point_cells(point: &PointReport) -> Vec<Cell> {
 }
 
 /// Position of the error count among the cells of a class.
-const ERRORS: usize = 10;
+const ERRORS: usize = 11;
 
 fn class_cells(name: &str, class: &ClassReport) -> Vec<Cell> {
     let metric = |name: &str| class.metrics.get(name);
@@ -159,6 +163,7 @@ fn class_cells(name: &str, class: &ClassReport) -> Vec<Cell> {
     vec![
         Cell::new(name, Tone::Dim),
         format!("{}/{}", outcomes.completed, outcomes.planned).into(),
+        rate(class.rates.offered_per_s).into(),
         rate(class.throughput.requests_per_s).into(),
         rate(class.throughput.output_tokens_per_s).into(),
         quantile(metric("ttft_ms"), p50).into(),
@@ -225,11 +230,12 @@ fn slos(report: &Report) -> Option<Section> {
         ];
         place(point, &axes).into_iter().chain(rest).collect()
     };
-    let rows: Vec<Vec<Cell>> = all.iter().filter(|(_, slo)| shown(slo)).map(row).collect();
+    let mut rows: Vec<Vec<Cell>> = all.iter().filter(|(_, slo)| shown(slo)).map(row).collect();
     let hidden = all.len() - rows.len();
+    blank_repeated(&mut rows, axes.len().max(1));
     let uncertain = all.iter().any(|(_, slo)| slo.verdict == Verdict::Inconclusive);
     let notes = [
-        (hidden > 0).then(|| format!("{hidden} more targets pass.")),
+        (hidden > 0).then(|| format!("{} not shown.", count(hidden, "target that passes is", "targets that pass are"))),
         uncertain.then(|| {
             "met? and missed?: the sample is too small to be sure (the interval reaches to both sides).".to_owned()
         }),
@@ -237,9 +243,21 @@ fn slos(report: &Report) -> Option<Section> {
     let note = notes.into_iter().flatten().collect::<Vec<_>>().join(" ");
     Some(Section {
         title: "SLO".to_owned(),
-        body: Body::Table(Table { columns, rows }),
+        body: Body::Table(Table { columns, rows }.without_single("class")),
         note: (!note.is_empty()).then_some(note),
     })
+}
+
+/// Shows the place of a point on its first row only, so that the rows of a point read as a group.
+fn blank_repeated(rows: &mut [Vec<Cell>], place: usize) {
+    let mut above: Vec<Cell> = Vec::new();
+    for row in rows {
+        let here = row[..place].to_vec();
+        if here == above {
+            row[..place].fill(Cell::default());
+        }
+        above = here;
+    }
 }
 
 fn errors(report: &Report) -> Option<Section> {
@@ -297,7 +315,7 @@ fn warnings(report: &Report) -> Option<Section> {
 /// Columns of the difference table.
 const DIFFERENCE: [(&str, &str, u8); 8] = [
     ("throughput.requests_per_s", "req/s", 2),
-    ("throughput.output_tokens_per_s", "out tok/s", 0),
+    ("throughput.output_tokens_per_s", "tok/s", 0),
     ("ttft_ms.p50", "TTFT p50", 0),
     ("ttft_ms.p99", "TTFT p99", 0),
     ("tpot_ms.p50", "TPOT p50", 1),
@@ -323,9 +341,11 @@ fn difference(comparison: &Comparison) -> Option<Section> {
     let table = Table { columns, rows: rows.collect() }.without_empty(ABSENT);
     let changed = comparison.pairs.iter().filter(|pair| !pair.same_digest).count();
     let notes = [
-        (changed > 0).then(|| format!("{changed} points sent other requests than before.")),
-        (!comparison.only_new.is_empty()).then(|| format!("{} points are new.", comparison.only_new.len())),
-        (!comparison.only_old.is_empty()).then(|| format!("{} points are gone.", comparison.only_old.len())),
+        (changed > 0).then(|| format!("{} other requests than before.", count(changed, "point sent", "points sent"))),
+        (!comparison.only_new.is_empty())
+            .then(|| format!("{} new.", count(comparison.only_new.len(), "point is", "points are"))),
+        (!comparison.only_old.is_empty())
+            .then(|| format!("{} gone.", count(comparison.only_old.len(), "point is", "points are"))),
     ];
     let note = notes.into_iter().flatten().collect::<Vec<_>>().join(" ");
     Some(Section {
@@ -353,6 +373,11 @@ fn delta_cell(delta: &Delta) -> Cell {
         (false, false) => Tone::Good,
     };
     Cell::new(text, tone)
+}
+
+/// `1 point is`, `2 points are`.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn plain(delta: &Delta, value: f64) -> String {

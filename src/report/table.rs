@@ -101,6 +101,15 @@ impl Table {
         self
     }
 
+    /// Leaves out the column of that heading when all rows say the same.
+    pub(crate) fn without_single(mut self, heading: &str) -> Self {
+        let at = self.columns.iter().position(|column| column.heading == heading);
+        if let Some(at) = at.filter(|at| self.rows.windows(2).all(|pair| pair[0][*at] == pair[1][*at])) {
+            self.remove(at);
+        }
+        self
+    }
+
     /// Aligned text, no wider than `width` as far as spare columns allow; each line ends with a newline.
     pub(crate) fn terminal(mut self, width: usize, color: bool, indent: &str) -> String {
         while indent.chars().count() + self.width() > width && self.drop_spare() {}

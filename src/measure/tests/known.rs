@@ -111,7 +111,7 @@ fn without_streaming_only_the_end_counts() {
     timeline.streamed = false;
     timeline.stamps.end = Some(2400 * MS);
     timeline.answer.body_text = Some("five words make five tokens".into());
-    let spec = spec(vec![ClassSpec { tokenizer: words(), streamed: false, ..class("base") }]);
+    let spec = spec(vec![ClassSpec { tokenizer: words(), ..class("base") }]);
     let (point, records) = measure(spec, vec![timeline]);
     near(mean(&point, "e2e_ms").1, 400.0);
     near(mean(&point, "ntpot_ms").1, 80.0); // 400 / 5

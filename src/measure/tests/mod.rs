@@ -35,7 +35,7 @@ impl Tokenizer for Words {
     }
 
     fn decode(&self, _: &[u32]) -> String {
-        unimplemented!("no test decodes")
+        unreachable!("no test decodes")
     }
 
     fn vocab_size(&self) -> usize {
@@ -48,7 +48,7 @@ fn words() -> Option<Arc<dyn Tokenizer>> {
 }
 
 fn class(name: &str) -> ClassSpec {
-    ClassSpec { name: name.to_owned(), slo: None, tokenizer: None, streamed: true }
+    ClassSpec { name: name.to_owned(), slo: None, tokenizer: None }
 }
 
 /// Window 1 s … 11 s, so that a request a second later is a rate of 0.1.

@@ -37,7 +37,7 @@ fn survivors_do_not_save_a_server_that_times_out() {
     assert!(p99.missed);
     // 200 of 400 met: the interval 0.45 … 0.55 reaches to both sides of one half.
     assert_eq!((p50.met, p50.missed, p50.verdict), (200, false, Verdict::Inconclusive));
-    assert!(p50.observed.is_some_and(|ms| ms >= 50.0 && ms < 50.1));
+    assert!(p50.observed.is_some_and(|ms| (50.0..50.1).contains(&ms)));
     assert!(point.errors.broken);
     near(point.errors.share, 0.5);
 }
