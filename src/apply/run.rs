@@ -544,7 +544,6 @@ fn measure_spec(file: &ScenarioFile, traffic: &Traffic, plan: &LoopPlan) -> Meas
         name: config.name.clone(),
         slo: config.slo.clone(),
         tokenizer: Some(Arc::clone(&class.tokenizer)),
-        streamed: file.backends.get(&config.backend).is_none_or(|backend| backend.openai().stream),
     });
     MeasureSpec {
         classes: classes.collect(),

@@ -27,7 +27,9 @@ pub fn main() -> Exit {
         Err(error) => {
             let wanted = matches!(
                 error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                ErrorKind::DisplayHelp
+                    | ErrorKind::DisplayVersion
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
             );
             // A closed pipe is the reader's good right.
             let _ = error.print();

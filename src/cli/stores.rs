@@ -27,9 +27,7 @@ pub fn address(argument: Option<&str>, file: &PlanFile) -> Address {
         Some(store) if store.url.contains("://") || Path::new(&store.url).is_absolute() => {
             Address { url: store.url.clone(), is_default: false }
         }
-        Some(store) => {
-            Address { url: file.folder.join(&store.url).to_string_lossy().into_owned(), is_default: false }
-        }
+        Some(store) => Address { url: file.folder.join(&store.url).to_string_lossy().into_owned(), is_default: false },
         None => Address { url: DEFAULT.to_owned(), is_default: true },
     }
 }

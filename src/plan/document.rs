@@ -117,7 +117,9 @@ fn diagnostics(error: PlanError<Diagnostics>, document: &Document) -> Vec<Diagno
         PlanError::ExcludeAxis { .. } => (&codes::EXCLUDE_AXIS, None),
         PlanError::ExcludeValue { .. } => (&codes::EXCLUDE_VALUE, None),
         PlanError::AllExcluded { .. } => (&codes::NO_POINT, None),
-        PlanError::Limit { key, .. } => (&codes::LIMIT, Some(format!("make the plan smaller, or raise `limits.{key}`"))),
+        PlanError::Limit { key, .. } => {
+            (&codes::LIMIT, Some(format!("make the plan smaller, or raise `limits.{key}`")))
+        }
         PlanError::SamePoint { .. } => (&codes::SAME_POINT, Some("to repeat a point, sweep `seed`".to_owned())),
         PlanError::IdCollision { .. } => (&codes::ID_COLLISION, None),
         PlanError::Input(input) => input_help(input),

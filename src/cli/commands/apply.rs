@@ -138,12 +138,15 @@ fn conclude(args: &ApplyArgs, applied: &Applied, env: &Env, color: ColorChoice) 
     if let Some(kept) = &applied.kept {
         output::message(&format!("error: {kept}"));
     }
-    let flags =
-        ExitFlags { strict: args.strict, exit_zero_on_slo: args.exit_zero_on_slo, ..ExitFlags::default() };
+    let flags = ExitFlags { strict: args.strict, exit_zero_on_slo: args.exit_zero_on_slo, ..ExitFlags::default() };
     let exit = decide(conditions(applied), flags);
     match args.format {
         ApplyFormat::Human => {
-            output::result(&terminal::render(&applied.report, None, TerminalOptions { width: env.width, color: env.color_stdout(color) }));
+            output::result(&terminal::render(
+                &applied.report,
+                None,
+                TerminalOptions { width: env.width, color: env.color_stdout(color) },
+            ));
             if applied.measured == 0 && !applied.unfinished {
                 output::message("nothing to measure: the store holds this plan; `--rerun` measures it anew");
             }

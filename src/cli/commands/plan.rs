@@ -137,7 +137,9 @@ async fn reports(store: &Store, run: &RunEntry) -> Result<BTreeMap<String, Point
     let Some(path) = path else { return Ok(BTreeMap::new()) };
     let bytes = store.get(&path).await.map_err(|error| error.to_string())?;
     let report = bytes.and_then(|bytes| Report::from_slice(&bytes).ok());
-    Ok(report.map(|report| report.points.into_iter().map(|point| (point.id.clone(), point)).collect()).unwrap_or_default())
+    Ok(report
+        .map(|report| report.points.into_iter().map(|point| (point.id.clone(), point)).collect())
+        .unwrap_or_default())
 }
 
 fn internal(message: &str) -> Exit {

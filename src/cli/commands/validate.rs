@@ -88,9 +88,10 @@ fn ok(path: &Path, opened: Option<&(Opened, Planned)>) -> String {
 /// pin that is out of date is what `--pin` is for.
 fn pin(path: &Path, args: &ValidateArgs, env: &Env) -> Result<(), String> {
     let Ok(opened) = load::open(path, &args.scenario.sets, env)? else { return Ok(()) };
-    let pins = opened.assets.pins(opened.loaded.scenario.file()).map_err(|errors| {
-        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    })?;
+    let pins = opened
+        .assets
+        .pins(opened.loaded.scenario.file())
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let digests = pins.into_iter().map(|pin| (pin.path, pin.found)).collect();
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let pinned = scenario::pin(&text, &digests);
