@@ -112,36 +112,74 @@ async fn leftovers_of_a_kill_are_invisible() {
 
 const KILL_DIR: &str = "BENCH_TEST_KILL_DIR";
 const KILL_ROUND: &str = "BENCH_TEST_KILL_ROUND";
-const KILL_BYTES: usize = 300_000;
+const KILL_HOW: &str = "BENCH_TEST_KILL_HOW";
+const KILL_AT_BYTES: u64 = 1_000_000;
+
+/// 4 MiB, quickly made.
+fn kill_content() -> Vec<u8> {
+    pattern(64 * 1024, 7).repeat(64)
+}
 
 /// Kills a writing process at arbitrary moments: an object that was acknowledged is there, an object that
 /// is there is whole.
 #[test]
 fn sigkill_leaves_no_half_object_and_loses_no_stored_one() {
     let dir = tempfile::tempdir().unwrap();
+    let whole = kill_content();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut acknowledged = Vec::new();
-    for round in 0..12_u32 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["store::local::child_writes_until_killed", "--exact", "--ignored", "--nocapture"])
-            .env(KILL_DIR, dir.path())
+    for round in 0..10_u32 {
+        let mut child = child("store::local::child_writes_until_killed", dir.path())
             .env(KILL_ROUND, round.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // Another number of lines each round, and `begin` or `done`: another moment of the write.
+        // Right after another `begin` or `done` each round, and up to a millisecond later: while 4 MiB are
+        // being written, flushed or linked.
         for line in
-            lines.by_ref().map(Result::unwrap).filter(|line| line.contains("kill-test")).take(2 + round as usize)
+            lines.by_ref().map(Result::unwrap).filter(|line| line.contains("kill-test")).take(1 + round as usize)
         {
             note(&line, &mut acknowledged);
+        }
+        let moment = std::time::Instant::now() + std::time::Duration::from_micros(u64::from(round) * 100);
+        while std::time::Instant::now() < moment {
+            std::hint::spin_loop();
         }
         child.kill().unwrap();
         child.wait().unwrap();
         lines.map_while(Result::ok).for_each(|line| note(&line, &mut acknowledged));
-        runtime.block_on(check_whole(dir.path(), &acknowledged));
+        runtime.block_on(check_whole(&dir.path().join("store"), &acknowledged, &whole));
     }
-    assert!(acknowledged.len() > 12, "{}", acknowledged.len());
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+}
+
+/// The same at a chosen moment: the kernel kills the process when a file reaches 1 MB of 4.
+#[test]
+fn a_kill_in_the_middle_of_a_file_leaves_nothing_visible() {
+    for how in ["bytes", "file"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = child("store::local::child_dies_in_the_middle", dir.path()).env(KILL_HOW, how).spawn().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(nix::libc::SIGXFSZ), "{how}: {status}");
+        let staged = std::fs::metadata(dir.path().join("store/s/records.gz#1")).unwrap();
+        assert_eq!(staged.len(), KILL_AT_BYTES, "{how}: killed in the middle");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let store = open(dir.path().join("store").to_str().unwrap(), &Env::new()).await;
+            assert_eq!(store.list("").await.unwrap(), [], "{how}");
+            assert_eq!(store.get("s/records.gz").await.unwrap(), None, "{how}");
+            assert_eq!(store.create("s/records.gz", "again".into(), GZIP).await.unwrap(), Created::New, "{how}");
+        });
+    }
+}
+
+fn child(test: &str, dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--ignored", "--nocapture"]).env(KILL_DIR, dir.join("store"));
+    // What the killed process leaves goes with the test's directory.
+    command.env("TMPDIR", dir);
+    command
 }
 
 fn note(line: &str, acknowledged: &mut Vec<String>) {
@@ -151,11 +189,11 @@ fn note(line: &str, acknowledged: &mut Vec<String>) {
     }
 }
 
-async fn check_whole(dir: &Path, acknowledged: &[String]) {
+async fn check_whole(dir: &Path, acknowledged: &[String], whole: &[u8]) {
     let store = Store::open_with(dir.to_str().unwrap(), &BTreeMap::new(), quick()).await.unwrap();
     let listed: Vec<_> = store.list("").await.unwrap().into_iter().map(|object| object.path).collect();
     for path in &listed {
-        assert!(store.get(path).await.unwrap().unwrap() == pattern(KILL_BYTES, 7), "{path} is not whole");
+        assert!(store.get(path).await.unwrap().unwrap() == whole, "{path} is not whole");
     }
     for path in acknowledged {
         assert!(listed.contains(path), "{path} was acknowledged and is lost");
@@ -163,22 +201,40 @@ async fn check_whole(dir: &Path, acknowledged: &[String]) {
 }
 
 #[tokio::test]
-#[ignore = "run and killed by the test above, in a process of its own"]
+#[ignore = "run and killed by a test above, in a process of its own"]
 async fn child_writes_until_killed() {
     let (Ok(dir), Ok(round)) = (std::env::var(KILL_DIR), std::env::var(KILL_ROUND)) else { return };
     let store = Store::open_with(&dir, &BTreeMap::new(), quick()).await.unwrap();
     let spool = tempfile::tempdir().unwrap();
     let file = spool.path().join("file");
-    std::fs::write(&file, pattern(KILL_BYTES, 7)).unwrap();
+    let whole = bytes::Bytes::from(kill_content());
+    std::fs::write(&file, &whole).unwrap();
     // Ends by itself if nobody kills it.
-    for n in 0..1000 {
+    for n in 0..100 {
         let path = format!("round-{round}/{n}.json");
         println!("kill-test begin {path}");
         if n % 2 == 0 {
-            store.create(&path, pattern(KILL_BYTES, 7).into(), JSON).await.unwrap();
-        } else {
             store.create_from_file(&path, &file, GZIP).await.unwrap();
+        } else {
+            store.create(&path, whole.clone(), JSON).await.unwrap();
         }
         println!("kill-test done {path}");
     }
+}
+
+#[tokio::test]
+#[ignore = "run and killed by a test above, in a process of its own"]
+async fn child_dies_in_the_middle() {
+    let (Ok(dir), Ok(how)) = (std::env::var(KILL_DIR), std::env::var(KILL_HOW)) else { return };
+    let store = Store::open_with(&dir, &BTreeMap::new(), quick()).await.unwrap();
+    let spool = tempfile::tempdir().unwrap();
+    let file = spool.path().join("file");
+    std::fs::write(&file, kill_content()).unwrap();
+    // Neither caught nor ignored here, so the signal ends the process as SIGKILL would, in the write.
+    let resource = nix::sys::resource::Resource::RLIMIT_FSIZE;
+    nix::sys::resource::setrlimit(resource, KILL_AT_BYTES, KILL_AT_BYTES).unwrap();
+    match how.as_str() {
+        "bytes" => store.create("s/records.gz", kill_content().into(), GZIP).await.unwrap(),
+        _ => store.create_from_file("s/records.gz", &file, GZIP).await.unwrap(),
+    };
 }
