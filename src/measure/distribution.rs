@@ -348,7 +348,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(ProptestConfig::with_cases(20))]
 
         #[test]
         fn quantiles_agree_with_sorting(mut values in samples()) {

@@ -496,20 +496,3 @@ fn comparison_pairs_points_by_their_coordinates() {
         assert!(text.contains("1 point is new"), "{text}");
     }
 }
-
-#[test]
-#[ignore = "prints the view for a person to look at"]
-fn look() {
-    let old = report_of("old", vec![point(1, 0, &["base"]).0, point(8, 5, &["base"]).0]);
-    let new = report();
-    for width in [80, 100, 120] {
-        println!(
-            "{}\n{}",
-            "-".repeat(width),
-            terminal(&new, Some(&compare(&old, &new)), TerminalOptions { width, color: false })
-        );
-    }
-    let two = report_of("r", vec![point(4, 0, &["base", "adapter"]).0]);
-    println!("{}", terminal(&two, None, TerminalOptions { width: 100, color: true }));
-    println!("{}\n{}", markdown::render(&new, None), junit::render(&two));
-}

@@ -254,3 +254,24 @@ fn a_window_without_length_divides_nothing() {
     assert_eq!(point.rates, crate::report::model::Rates::default());
     assert!(!serde_json::to_string(&point).unwrap().contains("null"));
 }
+
+#[test]
+fn the_order_of_arrival_at_the_accumulator_does_not_matter() {
+    let slo = ttft_slo(Some(90.0), Some(80.0), Some(120.0));
+    let spec = || spec(vec![ClassSpec { slo: Some(slo.clone()), ..class("base") }, class("other")]);
+    let mut timelines: Vec<_> = (0..200_u64)
+        .map(|n| {
+            let mut timeline = if n % 9 == 0 {
+                failed(2000 + n * 40, Outcome::TimedOut)
+            } else {
+                with_ttft(2000 + n * 40, 50 + n * n % 97)
+            };
+            timeline.class = u16::from(n % 3 == 0);
+            timeline
+        })
+        .collect();
+    let (forward, _) = measure(spec(), timelines.clone());
+    timelines.reverse();
+    let (backward, _) = measure(spec(), timelines);
+    assert_eq!(serde_json::to_string(&forward).unwrap(), serde_json::to_string(&backward).unwrap());
+}

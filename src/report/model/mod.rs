@@ -2,26 +2,30 @@
 //!
 //! Absent is absent: no `null`, no NaN. Readers ignore unknown keys and refuse an unknown major.
 
+mod client;
 mod judgement;
 mod metric;
 mod point;
 mod provenance;
+mod tokens;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use client::{ClientReport, Connections};
 pub use judgement::{
     Bound, Errors, Goodput, Interval, JudgedBy, ReasonCount, SloReport, Validity, ValidityReason, ValidityState,
     Verdict,
 };
 pub use metric::{HistogramReport, MetricReport, Quantiles};
 pub use point::{
-    ClassReport, ClientReport, Clock, ClockSource, Connections, Disagreement, InputTokens, Loop, Outcomes,
-    OutputSources, PhaseReport, Phases, PointReport, Rates, Throughput, TokenAttribution, Tokens, WallTime, Window,
+    ClassReport, Clock, ClockSource, Loop, Outcomes, PhaseReport, Phases, PointReport, Rates, Throughput, WallTime,
+    Window,
 };
 pub use provenance::{GitState, PlanRef, Provenance, ScenarioRef};
+pub use tokens::{Disagreement, InputTokens, OutputSources, TokenAttribution, Tokens};
 
 /// The format word of a report, major version last.
 pub const FORMAT: &str = "bench.report/1";

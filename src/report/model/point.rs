@@ -7,7 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Errors, Goodput, MetricReport, SloReport, Validity, Verdict, Warning};
+use super::{
+    ClientReport, Errors, Goodput, MetricReport, SloReport, TokenAttribution, Tokens, Validity, Verdict, Warning,
+};
 use crate::measure::timeline::Outcome;
 use crate::measure::validity::OUTCOMES_SUM;
 use crate::units::Nanos;
@@ -287,80 +289,6 @@ pub struct Throughput {
     pub output_tokens_per_s: Option<f64>,
 }
 
-/// Where the tokens of an event come from, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenAttribution {
-    /// The server counted them: continuous usage, token ids or logprobs.
-    Server,
-    /// The tokenizer counted the text of the event.
-    Tokenizer,
-    /// One token an event, for want of anything better.
-    Assumed,
-}
-
-/// Token counts of the measured completed requests and where they come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Tokens {
-    /// Prompts.
-    pub input: InputTokens,
-    /// Requests by the source of their output count.
-    pub output_sources: OutputSources,
-    /// The server's output count against the tokenizer's, where both are known.
-    pub disagreement: Disagreement,
-    /// Output tokens, by the best source of each request.
-    pub output: u64,
-    /// Output tokens asked (`max_tokens`).
-    pub output_asked: u64,
-    /// Content events.
-    pub events: u64,
-    /// Deltas without content, which give no stamp.
-    pub empty_events: u64,
-}
-
-/// Prompt lengths, asked and measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct InputTokens {
-    /// Tokens the workload asked for.
-    pub asked: u64,
-    /// Tokens measured: by the server, else by the tokenizer.
-    pub measured: u64,
-    /// Requests whose prompt the server counted.
-    pub by_usage: u64,
-    /// Requests whose prompt the tokenizer counted.
-    pub by_tokenizer: u64,
-    /// Requests whose prompt nobody counted.
-    pub unknown: u64,
-    /// Prompt tokens the server says it had cached.
-    pub cached: u64,
-}
-
-/// Requests by the source of their output count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OutputSources {
-    /// The server's usage.
-    pub usage: u64,
-    /// The tokenizer, without special tokens.
-    pub tokenizer: u64,
-    /// The tokens of the events.
-    pub events: u64,
-    /// Nobody counted.
-    pub unknown: u64,
-}
-
-/// The server's output count against the tokenizer's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Disagreement {
-    /// Requests with both counts.
-    pub compared: u64,
-    /// Requests whose counts differ.
-    pub differing: u64,
-    /// Sum of the server's counts.
-    pub usage: u64,
-    /// Sum of the tokenizer's counts.
-    pub tokenizer: u64,
-}
-
 /// Requests outside the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phases {
@@ -375,55 +303,4 @@ pub struct Phases {
 pub struct PhaseReport {
     /// How they ended; `planned` is how many were handed over.
     pub outcomes: Outcomes,
-}
-
-/// The client about itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ClientReport {
-    /// Dispatched − intended of every measured request that a worker took up, completed or not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dispatch_lag_ms: Option<MetricReport>,
-    /// How late the workers' timers fire.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loop_lag_ms: Option<MetricReport>,
-    /// CPU time of the process over the window and its cores.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_share: Option<f64>,
-    /// Busy share of the busiest worker's core.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub busiest_core_share: Option<f64>,
-    /// Share of the window in which the CPU quota held the process back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub throttled_share: Option<f64>,
-    /// Largest resident set of the process in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peak_rss_bytes: Option<u64>,
-    /// Connections.
-    #[serde(default)]
-    pub connections: Connections,
-    /// Content events of measured requests, completed or not.
-    #[serde(default)]
-    pub stamps: u64,
-    /// Those whose stamp is that of a coalesced read.
-    #[serde(default)]
-    pub blurred_stamps: u64,
-    /// Measured requests that were not started through the client's fault.
-    #[serde(default)]
-    pub not_started: u64,
-    /// Prompts sent more than once without being asked to.
-    #[serde(default)]
-    pub prompts_repeated: u64,
-}
-
-/// Connections of the client over the whole point.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Connections {
-    /// Opened.
-    pub opened: u64,
-    /// Requests that went over one already open.
-    pub reused: u64,
-    /// Requests sent again because a kept connection had died before it took a byte.
-    pub resent: u64,
-    /// Attempts that failed.
-    pub failed: u64,
 }
