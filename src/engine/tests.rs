@@ -157,7 +157,17 @@ fn job(plan: LoopPlan, script: &Script, workers: usize) -> Job {
 }
 
 fn open_plan(gap: Nanos, warmup: u64, measured: u64) -> LoopPlan {
-    LoopPlan::Open { schedule: every(gap), warmup_end: warmup * gap, measure_end: (warmup + measured) * gap, measured }
+    LoopPlan::Open {
+        schedule: every(gap),
+        window: workload::Window {
+            warmup_end_ns: warmup * gap,
+            measure_end_ns: (warmup + measured) * gap,
+            warmup,
+            measured,
+            warmup_by_class: vec![warmup],
+            measured_by_class: vec![measured],
+        },
+    }
 }
 
 fn run_with(job: Job, stop: &Stop, grace: Duration) -> (Vec<Timeline>, EngineStats) {

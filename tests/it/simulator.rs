@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use llm_bench::simulator::log::{End, Record};
 use llm_bench::simulator::{ChildError, ChildOptions, ServeOptions, SimConfig, SimProcess, child, serve};
-use llm_bench::tokens::Tokenizer;
+use llm_bench::tokens::{Pieces, Tokenizer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -36,6 +36,10 @@ impl Tokenizer for Words {
 
     fn vocab_size(&self) -> usize {
         1000
+    }
+
+    fn pieces(&self) -> &Pieces {
+        unreachable!("no test makes prompts")
     }
 }
 
@@ -700,6 +704,10 @@ async fn a_tokenizer_without_usable_words_is_refused() {
         }
         fn vocab_size(&self) -> usize {
             10
+        }
+
+        fn pieces(&self) -> &Pieces {
+            unreachable!("no test makes prompts")
         }
     }
     let options = ServeOptions { tokenizer: Arc::new(Mute), ..options("tiny", None) };

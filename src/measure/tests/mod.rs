@@ -16,7 +16,7 @@ use super::{Accumulator, ClassSpec, MeasureSpec};
 use crate::report::model::{ClockSource, PointReport};
 use crate::report::requests::RequestRecord;
 use crate::scenario::file::{ErrorsConfig, SloConfig, SloTargets, ValidityConfig};
-use crate::tokens::Tokenizer;
+use crate::tokens::{Pieces, Tokenizer};
 
 /// One millisecond in stamps.
 const MS: u64 = 1_000_000;
@@ -40,6 +40,10 @@ impl Tokenizer for Words {
 
     fn vocab_size(&self) -> usize {
         1
+    }
+
+    fn pieces(&self) -> &Pieces {
+        unreachable!("no test makes prompts")
     }
 }
 
