@@ -189,10 +189,8 @@ fn line_ranges(line: &str) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for (at, _) in line.match_indices("://") {
         let scheme = line[..at].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |to| to + 1);
-        if let Some(range) = userinfo(&line[scheme..]) {
-            if !line[scheme..].starts_with("abfs") {
-                ranges.push(scheme + range.start..scheme + range.end);
-            }
+        if let Some(range) = userinfo(&line[scheme..]).filter(|_| !line[scheme..].starts_with("abfs")) {
+            ranges.push(scheme + range.start..scheme + range.end);
         }
     }
     ranges.extend(secret_parameters(line));

@@ -18,6 +18,9 @@ pub mod schema;
 mod set;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
