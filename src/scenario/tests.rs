@@ -201,6 +201,18 @@ fn patched_documents_are_checked_at_the_place_of_the_patch() {
 }
 
 #[test]
+fn a_checked_scenario_survives_the_way_through_a_plan() {
+    let rich = include_str!("../../tests/bad/base/rich.toml");
+    for text in [MINIMAL, rich] {
+        let loaded = load_with(text, &[], &[], &[]).unwrap();
+        let saved = serde_json::to_value(loaded.scenario.file()).unwrap();
+        let place = loaded.document.span(&Pointer::default());
+        let (again, _) = check(&Document::resolved(saved, place)).unwrap();
+        assert_eq!(again, loaded.scenario);
+    }
+}
+
+#[test]
 fn ranges_have_exact_ends_and_whole_numbers_where_asked() {
     use file::{RangeBounds, RangeConfig};
     let bounds = |from, to, count| RangeBounds { from, to, count };
