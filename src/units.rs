@@ -21,9 +21,10 @@ pub const NANOS_PER_SEC: u64 = 1_000_000_000;
 pub struct HumanDuration(Duration);
 
 impl HumanDuration {
-    /// What the JSON schema accepts: one or more `number + unit` pairs. Nine digits, so that no sum of them
-    /// a person would write overflows what the type holds.
-    pub const PATTERN: &'static str = r"^ *([0-9]{1,9} *(ns|us|ms|s|sec|secs|m|min|mins|h|hr|hrs|d|day|days) *){1,9}$";
+    /// What the JSON schema accepts: one or more `number + unit` pairs. Nine digits each, so that no sum
+    /// overflows what the type holds. Every canonical spelling is among them.
+    pub const PATTERN: &'static str =
+        r"^ *([0-9]{1,9} *(ns|us|ms|s|secs?|m|mins?|h|hrs?|hours?|d|days?|w|weeks?|months?|y|years?) *){1,9}$";
 
     /// A duration of whole seconds.
     pub const fn from_secs(secs: u64) -> Self {

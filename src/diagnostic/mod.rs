@@ -49,7 +49,7 @@ pub struct Diagnostic {
     /// One line, lower case, no full stop, literals in backticks.
     pub message: String,
     /// The place it is about: what editors and pull requests jump to.
-    pub primary: Option<Label>,
+    pub primary: Option<Box<Label>>,
     /// Further places that explain it.
     pub secondary: Vec<Label>,
     /// Facts that help to understand it.
@@ -80,7 +80,7 @@ impl Diagnostic {
     /// Points it at `span`, with `text` beside the caret.
     #[must_use]
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.primary = Some(Label { span, text: text.into() });
+        self.primary = Some(Box::new(Label { span, text: text.into() }));
         self
     }
 

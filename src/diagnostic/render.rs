@@ -45,14 +45,14 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     };
     let mut group = Group::with_title(level.primary_title(&diagnostic.message).id(diagnostic.code.id));
     let mut shown: Vec<SourceId> = Vec::new();
-    for label in diagnostic.primary.iter().chain(&diagnostic.secondary) {
+    for label in diagnostic.primary.as_deref().into_iter().chain(&diagnostic.secondary) {
         if !shown.contains(&label.span.source) {
             shown.push(label.span.source);
         }
     }
     for id in shown {
         let source = sources.get(id);
-        let primary = diagnostic.primary.iter().filter(|label| label.span.source == id);
+        let primary = diagnostic.primary.as_deref().into_iter().filter(|label| label.span.source == id);
         let secondary = diagnostic.secondary.iter().filter(|label| label.span.source == id);
         group = group.element(
             Snippet::source(source.text())

@@ -84,10 +84,11 @@ pub(super) fn rebase(node: &mut Node, folders: &BTreeMap<crate::diagnostic::Sour
         if folder.is_empty() || !names_file(path) {
             return;
         }
-        if let Item::Leaf(Value::String(text)) = &mut leaf.item {
-            if !text.is_empty() && !text.contains("://") {
-                *text = join(folder, text);
-            }
+        if let Item::Leaf(Value::String(text)) = &mut leaf.item
+            && !text.is_empty()
+            && !text.contains("://")
+        {
+            *text = join(folder, text);
         }
     });
 }

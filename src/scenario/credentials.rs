@@ -77,6 +77,8 @@ pub(super) enum Position {
     Body,
     /// A reference to a secret that is the secret itself.
     Reference,
+    /// Anywhere else, but with the look of a credential.
+    Text,
 }
 
 /// Whether `text` at `path` is, or holds, a credential.
@@ -98,7 +100,10 @@ pub(super) fn position(path: &[String], text: &str) -> Option<Position> {
         }
         ["backends", _, "extra_body", .., name] => (secret_name(name) || is_known_key(text)).then_some(Position::Body),
         ["backends", _, "url"] | ["store", "url"] => in_url(text),
-        _ => None,
+        _ => {
+            let login = userinfo(text).is_some_and(|range| text[range].contains(':'));
+            (login || text.split_whitespace().any(is_known_key)).then_some(Position::Text)
+        }
     }
 }
 
@@ -152,7 +157,7 @@ fn secret_parameters(text: &str) -> Vec<Range<usize>> {
 
 /// `text` for a message: URLs without login and keys, tokens as `…`.
 pub(super) fn redact(path: &[String], text: &str) -> String {
-    if matches!(position(path, text), Some(p) if p != Position::UserInfo && p != Position::Query) {
+    if matches!(position(path, text), Some(p) if !matches!(p, Position::UserInfo | Position::Query | Position::Text)) {
         return "…".to_owned();
     }
     let mut shown = text.to_owned();
@@ -189,10 +194,8 @@ fn line_ranges(line: &str) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for (at, _) in line.match_indices("://") {
         let scheme = line[..at].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |to| to + 1);
-        if let Some(range) = userinfo(&line[scheme..]) {
-            if !line[scheme..].starts_with("abfs") {
-                ranges.push(scheme + range.start..scheme + range.end);
-            }
+        if let Some(range) = userinfo(&line[scheme..]).filter(|_| !line[scheme..].starts_with("abfs")) {
+            ranges.push(scheme + range.start..scheme + range.end);
         }
     }
     ranges.extend(secret_parameters(line));
@@ -325,6 +328,9 @@ mod tests {
         assert_eq!(at("backends.a.url", "http://h/v1?api-key=1"), Some(Position::Query));
         assert_eq!(at("backends.a.url", "http://h/@x?keyboard=1"), None);
         assert_eq!(at("store.url", "abfss://box@account.dfs.core.windows.net/p"), None);
+        assert_eq!(at("description", "see http://u:p@h"), Some(Position::Text));
+        assert_eq!(at("labels.x", "with sk-0123456789abcdef"), Some(Position::Text));
+        assert_eq!(at("labels.x", "risk-averse sk-short http://h/@x"), None);
         assert_eq!(at("backends.a.api_key", "x"), Some(Position::ApiKey));
         assert_eq!(at("backends.a.api_key.env", "sk-abc"), Some(Position::Reference));
         assert_eq!(at("backends.a.api_key.env", "API_KEY"), None);

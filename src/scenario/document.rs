@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::keypath::{self, Pointer, lookup};
 use super::schema::navigate::{self, Setting, Step};
-use super::tree::Node;
+use super::tree::{Item, Node};
 use crate::diagnostic::text::{list, quote, suggestion};
 use crate::diagnostic::{Diagnostic, Span, codes};
 
@@ -58,6 +58,12 @@ const NOT_SWEEPABLE: [&str; 11] =
 impl Document {
     pub(super) fn new(tree: Node) -> Self {
         Self { value: tree.to_value(), tree: Arc::new(tree), patches: Vec::new() }
+    }
+
+    /// A document that is known by value only, such as a point of a saved plan; everything in it is `at`
+    /// one place.
+    pub fn resolved(value: Value, at: Span) -> Self {
+        Self { value, tree: Arc::new(Node::new(at, Item::Leaf(Value::Null))), patches: Vec::new() }
     }
 
     /// The whole document.

@@ -18,6 +18,9 @@ pub mod schema;
 mod set;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -231,22 +234,25 @@ fn read_source(
         Some(span) => diagnostic.also(span, "read because of this"),
         None => diagnostic,
     };
-    let lossy = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
-    let text = lossy.as_ref();
     if bytes.len() > MAX_BYTES {
         let source = sources.add_file(name, "");
         let message = format!("the file has {} bytes; the most a scenario can have is {MAX_BYTES}", bytes.len());
         found.push(also(Diagnostic::error(&codes::TOO_LARGE, message).at(Span { source, start: 0, end: 0 }, "")));
         return None;
     }
+    // Editors do not show a byte order mark, so columns are counted behind it.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let lossy = String::from_utf8_lossy(bytes);
+    let text = lossy.as_ref();
     let source = sources.add_file(name, text);
     for range in credentials::secret_ranges(text) {
         sources.mask(source, range);
     }
     if let Err(error) = std::str::from_utf8(bytes) {
-        let start = text.find('\u{fffd}').unwrap_or(0);
-        let message = format!("not UTF-8: byte {} of the file begins no character", error.valid_up_to() + 1);
-        let diagnostic = Diagnostic::error(&codes::NOT_UTF8, message).at(Span { source, start, end: start + 3 }, "");
+        let start = error.valid_up_to();
+        let message = format!("not UTF-8: byte {} of the text begins no character", start + 1);
+        let diagnostic = Diagnostic::error(&codes::NOT_UTF8, message)
+            .at(Span { source, start, end: start + '\u{fffd}'.len_utf8() }, "");
         found.push(also(diagnostic));
         return None;
     }
@@ -344,8 +350,12 @@ fn find_credentials(tree: &mut Node, sources: &mut Sources, spoiled: &mut Vec<Po
         let Some(position) = credentials::position(setting.as_deref().unwrap_or(path), text) else { return };
         let written = sources.get(leaf.span.source).text().get(leaf.span.start..leaf.span.end).unwrap_or_default();
         let inner = written.trim_matches(['"', '\'']);
-        let in_url = matches!(position, credentials::Position::UserInfo | credentials::Position::Query);
-        if !in_url && !credentials::only_variable(inner) {
+        let in_url = matches!(
+            position,
+            credentials::Position::UserInfo | credentials::Position::Query | credentials::Position::Text
+        );
+        // The look alone is enough in a URL, unless escapes hide it.
+        if (!in_url || inner.contains('\\')) && !credentials::only_variable(inner) {
             let quotes = (written.len() - inner.len()) / 2;
             sources.mask(leaf.span.source, leaf.span.start + quotes..leaf.span.end - quotes);
         }
@@ -375,6 +385,9 @@ fn credential(position: credentials::Position, path: &[String], leaf: &Node) -> 
         ),
         Position::Body => {
             (format!("the body key {}", quote(name)), "`api_key` or an entry of `secret_headers`".to_owned())
+        }
+        Position::Text => {
+            ("a text".to_owned(), "a reference where the credential is needed, and no credential here".to_owned())
         }
         Position::Reference => (
             "a reference to a secret".to_owned(),

@@ -16,10 +16,11 @@ pub fn pin(text: &str, digests: &AssetDigests) -> String {
             let DeValue::Table(table) = entry.get_ref() else { continue };
             match name.get_ref().as_ref() {
                 "tokenizers" => edits.extend(edit(text, table, digests)),
-                "workloads" => match table.get("prompts").map(|prompts| prompts.get_ref()) {
-                    Some(DeValue::Table(prompts)) => edits.extend(edit(text, prompts, digests)),
-                    _ => {}
-                },
+                "workloads" => {
+                    if let Some(DeValue::Table(prompts)) = table.get("prompts").map(|prompts| prompts.get_ref()) {
+                        edits.extend(edit(text, prompts, digests));
+                    }
+                }
                 _ => {}
             }
         }

@@ -115,7 +115,7 @@ pub(super) fn convert(value: &DeValue<'_>, span: Span, offset: usize, found: &mu
     let mut node = reader.node(value, at);
     shift(&mut node, offset);
     found.extend(local.into_iter().map(|mut diagnostic| {
-        for label in diagnostic.primary.iter_mut() {
+        if let Some(label) = &mut diagnostic.primary {
             label.span.start += offset;
             label.span.end += offset;
         }

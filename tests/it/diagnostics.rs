@@ -317,6 +317,13 @@ proptest::proptest! {
     ) {
         proptest::prop_assert!(text.parse::<llm_bench::units::HumanDuration>().is_ok(), "{}", text);
     }
+
+    #[test]
+    fn every_canonical_duration_fits_the_pattern(nanos in proptest::prelude::any::<u64>()) {
+        let text = llm_bench::units::HumanDuration::from(std::time::Duration::from_nanos(nanos)).to_string();
+        let schema = serde_json::json!({ "type": "string", "pattern": llm_bench::units::HumanDuration::PATTERN });
+        proptest::prop_assert!(jsonschema::draft7::is_valid(&schema, &text.as_str().into()), "{}", text);
+    }
 }
 
 #[test]

@@ -11,15 +11,15 @@ codes! {
         bad: "[labels]\nnote = \"${HOST-x}\"", good: "[labels]\nnote = \"$${HOST-x}\"";
     SECRET_VARIABLE = "B0503", "a secret pulled into the scenario",
         "Values of `${…}` are stored in the plan and the report, so a variable whose name says KEY, TOKEN, SECRET, PASSWORD or CREDENTIAL may not be used. Give `bench` a reference instead: `api_key = { env = \"…\" }` or `secret_headers`.",
-        bad: "# env: HF_TOKEN=hf_canary\n[labels]\nowner = \"${HF_TOKEN}\"",
+        bad: "# env: HF_TOKEN=hf_s3cr3t\n[labels]\nowner = \"${HF_TOKEN}\"",
         good: "[backends.main]\nsecret_headers.x-hf-token = { env = \"HF_TOKEN\" }";
     CREDENTIAL_VARIABLE = "B0504", "a variable where a credential stands",
         "Credential positions (authentication headers, user and password or a key-like parameter of a URL) accept only references, which are read when requests are sent and stored nowhere.",
-        bad: "# env: LOGIN=canary\n[backends.main.headers]\nAuthorization = \"${LOGIN}\"",
+        bad: "# env: LOGIN=s3cr3t\n[backends.main.headers]\nAuthorization = \"${LOGIN}\"",
         good: "[backends.main.secret_headers]\nAuthorization = { env = \"LOGIN\", prefix = \"Bearer \" }";
     LITERAL_CREDENTIAL = "B0505", "a credential written into the scenario",
         "Scenarios are reviewed, committed and copied into reports. Put the credential into the environment or a file and refer to it.",
-        bad: "[backends.main]\nurl = \"http://me:canary@localhost:8000\"",
+        bad: "[backends.main]\nurl = \"http://me:s3cr3t@localhost:8000\"",
         good: "[backends.main]\nurl = \"http://localhost:8000\"\nsecret_headers.authorization = { env = \"LOGIN\", prefix = \"Basic \" }";
     BASE_UNREADABLE = "B0601", "a base that cannot be read",
         "`extends` is a path relative to the file it stands in.",

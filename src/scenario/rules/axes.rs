@@ -232,7 +232,7 @@ fn values(document: &Document, group: &[&Axis<'_>], base_valid: bool, found: &mu
             } else if base_valid {
                 let mut diagnostic = finding.diagnostic;
                 if let Some(label) = diagnostic.primary.take() {
-                    diagnostic = diagnostic.also(label.span, label.text);
+                    diagnostic = diagnostic.also(label.span, label.text.clone());
                 }
                 found.push(diagnostic.at(patches[0].origin, "with this value of the axis"));
             }

@@ -44,17 +44,13 @@ fn law(rules: &mut Rules<'_>, path: &[&str; 3], length: &LengthConfig) {
         let diagnostic = Diagnostic::error(&codes::IMPOSSIBLE_LAW, message);
         rules.at_value(&[top, name, key, what], "outside the bounds", diagnostic);
     }
-    if let LengthConfig::Lognormal(law) = length {
-        if law.p99 < law.median {
-            let also = rules.origin(&[top, name, key, "median"]).value;
-            let message = format!("the 99th percentile of `{top}.{name}.{key}` is below its median");
-            let diagnostic = Diagnostic::error(&codes::IMPOSSIBLE_LAW, message);
-            rules.at_value(
-                &[top, name, key, "p99"],
-                "99 of 100 lengths are at most this",
-                diagnostic.also(also, "half are at most this"),
-            );
-        }
+    if let LengthConfig::Lognormal(law) = length
+        && law.p99 < law.median
+    {
+        let also = rules.origin(&[top, name, key, "median"]).value;
+        let message = format!("the 99th percentile of `{top}.{name}.{key}` is below its median");
+        let diagnostic = Diagnostic::error(&codes::IMPOSSIBLE_LAW, message).also(also, "half are at most this");
+        rules.at_value(&[top, name, key, "p99"], "99 of 100 lengths are at most this", diagnostic);
     }
 }
 

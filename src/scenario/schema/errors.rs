@@ -28,6 +28,11 @@ const FORMS: [(&str, &str); 6] = [
     (r"^[0-9a-f]{64}$", "64 lower-case hexadecimal digits"),
 ];
 
+/// What the form of a text is, in words.
+pub(super) fn form(pattern: &str) -> Option<&'static str> {
+    FORMS.iter().find(|(known, _)| *known == pattern).map(|(_, words)| *words)
+}
+
 /// One finding and the place in the document that it spoils.
 pub(in crate::scenario) struct Finding {
     pub(in crate::scenario) pointer: Pointer,
@@ -63,10 +68,10 @@ impl Explainer<'_> {
             Kind::ExclusiveMinimum { limit } => self.out_of_bounds(parts, "more than", limit),
             Kind::ExclusiveMaximum { limit } => self.out_of_bounds(parts, "less than", limit),
             Kind::Enum { options } => self.unknown_word(parts, options),
-            Kind::Pattern { pattern } => {
-                let form = FORMS.iter().find(|(known, _)| known == pattern).map(|(_, words)| (*words).to_owned());
-                self.wrong_form(parts, &form.unwrap_or_else(|| format!("a text that matches {}", quote(pattern))));
-            }
+            Kind::Pattern { pattern } => match form(pattern) {
+                Some(form) => self.wrong_form(parts, form),
+                None => self.wrong_form(parts, &format!("a text that matches {}", quote(pattern))),
+            },
             Kind::MinLength { .. } => self.wrong_form(parts, "a text that is not empty"),
             Kind::MinItems { .. } | Kind::MinProperties { .. } => self.empty(parts),
             _ => {

@@ -14,7 +14,7 @@ pub fn reference_markdown() -> String {
         "# Scenario reference\n\n\
          <!-- Generated from the Rust types: `UPDATE=1 cargo test` rewrites it. -->\n\n\
          A scenario is a TOML file. Every setting has one type; units are in the key (`_ms`, `_per_s`, `_tokens`) or in a\n\
-         duration with its unit (`\"10s\"`). Settings without a default are required. `${NAME}`, `${NAME:-default}` and\n\
+         duration with its unit (`\"10s\"`). A dash: may be absent. `${NAME}`, `${NAME:-default}` and\n\
          `${NAME:?message}` are replaced in string values only, `$${` is a literal `${`. `extends` lays this file over\n\
          another one: tables merge key by key (a table of another `kind` is replaced), `[[traffic]]` merges by `name`,\n\
          other arrays are replaced. `--set key.path=value` changes a setting for one run; entries of `traffic` go by name.\n\n",
@@ -71,7 +71,8 @@ impl<'s> Page<'s> {
         for (name, setting) in properties {
             let below = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             let default = match setting.default() {
-                Some(value) => format!("`{}`", toml_text(value)),
+                Some(Value::Object(_)) => "see there".to_owned(),
+                Some(value) => format!("`{value}`"),
                 None if table.requires(name) => "**required**".to_owned(),
                 None => "–".to_owned(),
             };
@@ -147,41 +148,28 @@ fn unit(path: &str, name: &str) -> &'static str {
 
 fn bounds(setting: Setting<'_>) -> String {
     let target = setting.target();
-    let number = |key: &str| {
-        target
-            .get(key)
-            .and_then(Value::as_f64)
-            .map(|n| if n.fract() == 0.0 { format!("{n:.0}") } else { n.to_string() })
-    };
+    let number = |key: &str| target.get(key).map(number_text);
     match (number("minimum"), number("maximum")) {
+        (Some(min), Some(max)) if min == max => format!("only {min}"),
         (Some(min), Some(max)) => format!("{min} … {max}"),
         (Some(min), None) => format!("≥ {min}"),
         (None, Some(max)) => format!("≤ {max}"),
-        (None, None) => {
-            if target.get("minLength").is_some()
-                || target.get("minItems").is_some()
-                || target.get("minProperties").is_some()
-            {
-                "not empty".to_owned()
-            } else {
-                match target.get("pattern").and_then(Value::as_str) {
-                    Some(pattern) if pattern != HumanDuration::PATTERN => format!("`{}`", pattern.replace('|', "\\|")),
-                    _ => String::new(),
-                }
-            }
+        (None, None) if ["minLength", "minItems", "minProperties"].iter().any(|key| target.get(*key).is_some()) => {
+            "not empty".to_owned()
         }
+        (None, None) => match target.get("pattern").and_then(Value::as_str) {
+            Some(pattern) if pattern != HumanDuration::PATTERN => {
+                super::errors::form(pattern).map_or_else(|| format!("`{}`", pattern.replace('|', "\\|")), str::to_owned)
+            }
+            _ => String::new(),
+        },
     }
 }
 
-/// A JSON value as TOML would write it.
-fn toml_text(value: &Value) -> String {
-    match value {
-        Value::Object(map) if map.is_empty() => "{}".to_owned(),
-        Value::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", toml_text(value))).collect();
-            format!("{{ {} }}", entries.join(", "))
-        }
-        Value::Array(array) => format!("[{}]", array.iter().map(toml_text).collect::<Vec<_>>().join(", ")),
-        other => other.to_string(),
+/// Whole numbers without a fraction, the rest as they are.
+fn number_text(value: &Value) -> String {
+    match value.as_f64() {
+        Some(number) if value.is_f64() && number.fract() == 0.0 => format!("{number:.0}"),
+        _ => value.to_string(),
     }
 }

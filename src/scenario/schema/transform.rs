@@ -88,10 +88,10 @@ pub(super) fn admit_variables(schema: &mut Value) {
         if let Some(pattern) = map.get("pattern").and_then(Value::as_str).map(str::to_owned) {
             map.insert("pattern".into(), format!("({pattern})|{VARIABLE}").into());
         }
-        if map.get("type").is_some_and(|kind| kind == "string") {
-            if let Some(words) = map.remove("enum") {
-                map.insert("anyOf".into(), json!([{ "enum": words }, { "pattern": VARIABLE }]));
-            }
+        if map.get("type").is_some_and(|kind| kind == "string")
+            && let Some(words) = map.remove("enum")
+        {
+            map.insert("anyOf".into(), json!([{ "enum": words }, { "pattern": VARIABLE }]));
         }
     });
 }
