@@ -18,6 +18,7 @@ pub mod diff;
 pub mod error;
 pub mod estimate;
 pub mod expand;
+pub mod identity;
 pub mod length;
 pub mod limits;
 pub mod model;
