@@ -1,5 +1,6 @@
 //! The seam between expansion and the document behind a scenario.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::scenario::file::ScenarioFile;
@@ -102,15 +103,47 @@ impl Base for ValueBase {
     }
 
     fn point(&mut self, patches: &[AxisPatch<'_>]) -> Result<ScenarioFile, ValueBaseError> {
-        let mut value = self.value.clone();
-        for patch in patches {
-            if !set_at(&mut value, patch.pointer, Some(patch.value.clone())) {
-                let (key_path, segment) = (patch.pointer.to_owned(), patch.pointer.to_owned());
-                return Err(ValueBaseError::NoSuchKey { key_path, segment });
-            }
-        }
-        serde_json::from_value(value).map_err(|error| ValueBaseError::NotAScenario(error.to_string()))
+        let settings = patches.iter().map(|patch| (patch.pointer, Some(patch.value)));
+        with_settings(&mut self.value, settings, |value| {
+            ScenarioFile::deserialize(value).map_err(|error| ValueBaseError::NotAScenario(error.to_string()))
+        })
+        .map_err(|pointer| ValueBaseError::NoSuchKey { key_path: pointer.clone(), segment: pointer })?
     }
+}
+
+/// What `read` makes of `value` while `settings` are set in it; afterwards it is as before. Only the top-level
+/// tables concerned are copied, because a plan does this ten thousand times.
+///
+/// # Errors
+/// The pointer that leads nowhere.
+pub(crate) fn with_settings<'s, R>(
+    value: &mut Value,
+    settings: impl Iterator<Item = (&'s str, Option<&'s Value>)>,
+    read: impl FnOnce(&Value) -> R,
+) -> Result<R, String> {
+    let mut saved: Vec<(String, Option<Value>)> = Vec::new();
+    let mut failed = None;
+    for (pointer, setting) in settings {
+        let top = unescape(pointer.split('/').nth(1).unwrap_or_default());
+        if !saved.iter().any(|(key, _)| *key == top) {
+            let before = value.get(&top).cloned();
+            saved.push((top, before));
+        }
+        if !set_at(value, pointer, setting.cloned()) {
+            failed = Some(pointer.to_owned());
+            break;
+        }
+    }
+    let result = failed.map_or_else(|| Ok(read(value)), Err);
+    if let Value::Object(table) = value {
+        for (top, before) in saved {
+            match before {
+                Some(before) => table.insert(top, before),
+                None => table.remove(&top),
+            };
+        }
+    }
+    result
 }
 
 /// Sets (`Some`) or removes (`None`) what `pointer` names, making the tables on the way. False when the
@@ -228,6 +261,20 @@ mod tests {
         for malformed in ["", "a..b", "\"a", "\"a\"b", "a."] {
             assert!(matches!(resolve_in(&value, malformed), Err(ValueBaseError::Malformed(_))), "{malformed}");
         }
+    }
+
+    #[test]
+    fn settings_last_as_long_as_they_are_read() {
+        let before = json!({ "a": { "b": 1 }, "c": [1], "d": 1 });
+        let mut value = before.clone();
+        let two = json!(2);
+        let set = [("/a/b", Some(&two)), ("/a/x/y", Some(&two)), ("/new", Some(&two)), ("/d", None)];
+        let seen = with_settings(&mut value, set.into_iter(), Value::clone);
+        assert_eq!(seen, Ok(json!({ "a": { "b": 2, "x": { "y": 2 } }, "c": [1], "new": 2 })));
+        assert_eq!(value, before);
+        let dead_end = [("/a/b", Some(&two)), ("/d/x", Some(&two))];
+        assert_eq!(with_settings(&mut value, dead_end.into_iter(), Value::clone), Err("/d/x".to_owned()));
+        assert_eq!(value, before);
     }
 
     #[test]

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::assets::{AssetDigests, AssetError, Assets, InputError, NamedFile, used_files};
 use crate::plan::axis::Axis;
-use crate::plan::base::{AxisPatch, Base, escape, set_at};
-use crate::plan::canonical::{Identity, canonical, tree};
+use crate::plan::base::{AxisPatch, Base, escape, with_settings};
+use crate::plan::canonical::tree;
 use crate::plan::error::PlanError;
 use crate::plan::estimate::{DatasetFacts, estimate};
 use crate::plan::expand::Expansion;
+use crate::plan::identity::Identifier;
 use crate::plan::limits::{check_limits, unchecked_limits};
 use crate::plan::model::{Judgements, LoopKind, PLAN_FORMAT, Plan, PlanAxis, PlanScenario, Point, plan_digest};
 use crate::plan::render::number;
@@ -140,6 +141,7 @@ struct Builder<'a, E> {
     judgements: Judgements,
     /// Judgements of the points that have others than the base, by position.
     own: BTreeMap<usize, Judgements>,
+    identifier: Identifier,
     points: Vec<Point>,
     errors: Vec<PlanError<E>>,
     broken: usize,
@@ -161,6 +163,7 @@ impl<'a, E> Builder<'a, E> {
             bad_inputs: BTreeSet::new(),
             judgements: Judgements::of(bare),
             own: BTreeMap::new(),
+            identifier: Identifier::default(),
             points: Vec::new(),
             errors: Vec::new(),
             broken: 0,
@@ -173,12 +176,13 @@ impl<'a, E> Builder<'a, E> {
             Ok(resolved) => {
                 let resolved = bare(resolved);
                 if self.know_inputs(&resolved) {
-                    let point = self.point(combination, &patches, &resolved);
-                    let judgements = Judgements::of(&resolved);
-                    if judgements != self.judgements {
-                        self.own.insert(self.points.len(), judgements);
+                    if !self.judgements.are_of(&resolved) {
+                        self.own.insert(self.points.len(), Judgements::of(&resolved));
                     }
-                    self.points.push(point);
+                    match self.point(combination, &patches, resolved) {
+                        Ok(point) => self.points.push(point),
+                        Err(error) => self.errors.push(error),
+                    }
                 } else {
                     self.broken += 1;
                 }
@@ -226,32 +230,54 @@ impl<'a, E> Builder<'a, E> {
         named.check_pin(&digest)
     }
 
-    fn point(&self, combination: &[usize], patches: &[AxisPatch<'_>], resolved: &ScenarioFile) -> Point {
-        let canonical = canonical(resolved, &self.digests).expect("`know_inputs` digested every file the point uses");
-        let identity = Identity::of(&canonical, resolved.seed);
-        Point {
+    fn point(
+        &mut self,
+        combination: &[usize],
+        patches: &[AxisPatch<'_>],
+        resolved: ScenarioFile,
+    ) -> Result<Point, PlanError<E>> {
+        let adjustments = adjustments(&mut self.base_tree, patches, &resolved).map_err(|pointer| {
+            let axis = self.expansion.axes().iter().find(|axis| axis.pointer == pointer);
+            let (index, key_path) = axis.map_or((0, pointer), |axis| (axis.index, axis.key_path.clone()));
+            PlanError::NotASetting { axis: index, key_path }
+        })?;
+        let loop_kind = LoopKind::of(&resolved.load);
+        let estimate = estimate(&resolved, self.datasets);
+        let identity = self
+            .identifier
+            .identify(resolved, &self.digests)
+            .expect("`know_inputs` digested every file the point uses");
+        Ok(Point {
             id: identity.id().to_owned(),
             coordinates: self.expansion.coordinates(combination),
-            adjustments: adjustments(&self.base_tree, patches, resolved),
-            loop_kind: LoopKind::of(&resolved.load),
-            estimate: estimate(resolved, self.datasets),
+            adjustments,
+            loop_kind,
+            estimate,
             digest: identity.digest,
             seed: identity.seed,
-        }
+        })
     }
 }
 
 /// What remains between the base with `patches` set and the resolved point: empty but for points at which
 /// another default applies, such as `phases.measure.requests` in a scenario that says nothing of phases.
-fn adjustments(base: &Value, patches: &[AxisPatch<'_>], resolved: &ScenarioFile) -> BTreeMap<String, Value> {
-    let mut rebuilt = base.clone();
-    let set = patches.iter().all(|patch| set_at(&mut rebuilt, patch.pointer, Some(patch.value.clone())));
-    if set && ScenarioFile::deserialize(&rebuilt).is_ok_and(|rebuilt| rebuilt == *resolved) {
-        return BTreeMap::new();
-    }
-    let mut found = BTreeMap::new();
-    collect_adjustments("", &rebuilt, &tree(resolved), &mut found);
-    found
+///
+/// # Errors
+/// The pointer that cannot be set in the base.
+fn adjustments(
+    base: &mut Value,
+    patches: &[AxisPatch<'_>],
+    resolved: &ScenarioFile,
+) -> Result<BTreeMap<String, Value>, String> {
+    let settings = patches.iter().map(|patch| (patch.pointer, Some(patch.value)));
+    let find = |rebuilt: &Value| {
+        let mut found = BTreeMap::new();
+        if !ScenarioFile::deserialize(rebuilt).is_ok_and(|rebuilt| rebuilt == *resolved) {
+            collect_adjustments("", rebuilt, &tree(resolved), &mut found);
+        }
+        found
+    };
+    with_settings(base, settings, find)
 }
 
 fn collect_adjustments(pointer: &str, rebuilt: &Value, actual: &Value, found: &mut BTreeMap<String, Value>) {

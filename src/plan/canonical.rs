@@ -3,18 +3,20 @@
 //! It holds everything that changes a number and nothing that only judges or names one. The bytes are
 //! plain JSON with sorted keys and no white space, so `sha256sum` of them is the digest.
 
-use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::assets::AssetDigests;
-use crate::scenario::file::{ScenarioFile, TokenizerConfig};
-use crate::seed::{GENERATOR_VERSION, Seed, sha256_hex};
+use crate::scenario::file::{ScenarioFile, TokenizerConfig, TrafficConfig};
+use crate::seed::{GENERATOR_VERSION, Seed, hex, sha256_hex};
 use crate::workload::prompt::PromptsConfig;
 
 /// Version of the canonical form itself; part of it.
-const FORMAT: &str = "bench.point/1";
+pub(crate) const FORMAT: &str = "bench.point/1";
 
 /// Characters of a point id: the digest's first 48 bits.
 pub const ID_LENGTH: usize = 12;
@@ -42,13 +44,12 @@ impl Identity {
     /// The seed hangs on everything but the scenario's own seed, so a point keeps its requests when other
     /// points or axes come and go.
     pub fn of(canonical: &Value, root: u64) -> Self {
-        let digest = sha256_hex(to_string(canonical).as_bytes());
-        let mut unseeded = canonical.clone();
-        if let Value::Object(table) = &mut unseeded {
-            table.remove("seed");
-        }
-        let label = sha256_hex(to_string(&unseeded).as_bytes());
-        Self { digest, seed: Seed::root(root).child("point").child(&label).to_hex() }
+        let (text, seed) = with_entry_of_seed(canonical);
+        let mut unseeded = Sha256::new();
+        unseeded.update(&text.as_bytes()[..seed.start]);
+        unseeded.update(&text.as_bytes()[seed.end..]);
+        let label = hex(&unseeded.finalize());
+        Self { digest: sha256_hex(text.as_bytes()), seed: Seed::root(root).child("point").child(&label).to_hex() }
     }
 
     /// The short id of the point.
@@ -74,9 +75,9 @@ pub fn canonical(file: &ScenarioFile, inputs: &AssetDigests) -> Result<Value, Mi
         extends: _,
         labels: _,
         store: _,
-        backends,
-        tokenizers,
-        workloads,
+        backends: _,
+        tokenizers: _,
+        workloads: _,
         traffic,
         load,
         phases,
@@ -86,75 +87,113 @@ pub fn canonical(file: &ScenarioFile, inputs: &AssetDigests) -> Result<Value, Mi
         sweep: _,
         exclude: _,
     } = file;
-    let mut used_backends = Map::new();
-    let mut used_workloads = Map::new();
-    let mut used_tokenizers = Map::new();
-    for class in traffic {
-        if let Some(backend) = backends.get(&class.backend) {
-            let mut value = tree(backend);
-            remove(&mut value, "price");
-            normalise_except(&mut value, "extra_body");
-            used_backends.insert(class.backend.clone(), value);
-        }
-        let Some(workload) = workloads.get(&class.workload) else { continue };
-        let mut value = tree(workload);
-        normalise(&mut value);
-        if let PromptsConfig::Sharegpt(dataset) = &workload.prompts {
-            by_content(&mut value["prompts"], &dataset.path, inputs)?;
-        }
-        used_workloads.insert(class.workload.clone(), value);
-        let tokenizer = match tokenizers.get(&workload.tokenizer) {
-            Some(config @ TokenizerConfig::File(tokenizer)) => {
-                let mut value = tree(config);
-                by_content(&mut value, &tokenizer.path, inputs)?;
-                value
+    let Used { backends, tokenizers, workloads } = Used::by(file, inputs)?;
+    Ok(json!({
+        "backends": backends,
+        "format": FORMAT,
+        "generator_version": GENERATOR_VERSION,
+        "load": tree_normalised(load),
+        "phases": tree_normalised(phases),
+        "seed": seed,
+        "tokenizers": tokenizers,
+        "traffic": tree_of_traffic(traffic),
+        "workloads": workloads,
+    }))
+}
+
+/// The named tables that the traffic of a point uses, by name.
+pub(crate) struct Used {
+    pub(crate) backends: Map<String, Value>,
+    pub(crate) tokenizers: Map<String, Value>,
+    pub(crate) workloads: Map<String, Value>,
+}
+
+impl Used {
+    /// The tables used by the traffic of `file`, with input files by content.
+    pub(crate) fn by(file: &ScenarioFile, inputs: &AssetDigests) -> Result<Self, MissingDigest> {
+        let mut used = Self { backends: Map::new(), tokenizers: Map::new(), workloads: Map::new() };
+        for class in &file.traffic {
+            if let Some(backend) = file.backends.get(&class.backend) {
+                let mut value = tree(backend);
+                remove(&mut value, "price");
+                normalise_except(&mut value, "extra_body");
+                used.backends.insert(class.backend.clone(), value);
             }
-            Some(config @ TokenizerConfig::Builtin(_)) => tree(config),
-            // `builtin` always exists: written or not, it is the same tokenizer.
-            None => json!({ "kind": "builtin" }),
-        };
-        used_tokenizers.insert(workload.tokenizer.clone(), tokenizer);
+            let Some(workload) = file.workloads.get(&class.workload) else { continue };
+            let mut value = tree_normalised(workload);
+            if let PromptsConfig::Sharegpt(dataset) = &workload.prompts {
+                by_content(&mut value["prompts"], &dataset.path, inputs)?;
+            }
+            used.workloads.insert(class.workload.clone(), value);
+            let tokenizer = match file.tokenizers.get(&workload.tokenizer) {
+                Some(config @ TokenizerConfig::File(tokenizer)) => {
+                    let mut value = tree(config);
+                    by_content(&mut value, &tokenizer.path, inputs)?;
+                    value
+                }
+                Some(config @ TokenizerConfig::Builtin(_)) => tree(config),
+                // `builtin` always exists: written or not, it is the same tokenizer.
+                None => json!({ "kind": "builtin" }),
+            };
+            used.tokenizers.insert(workload.tokenizer.clone(), tokenizer);
+        }
+        Ok(used)
     }
+}
+
+/// The traffic classes without what judges them.
+pub(crate) fn tree_of_traffic(traffic: &[TrafficConfig]) -> Value {
     let mut classes = tree(traffic);
     for class in classes.as_array_mut().into_iter().flatten() {
         remove(class, "slo");
     }
     normalise(&mut classes);
-    let (mut load, mut phases) = (tree(load), tree(phases));
-    normalise(&mut load);
-    normalise(&mut phases);
-    Ok(json!({
-        "backends": used_backends,
-        "format": FORMAT,
-        "generator_version": GENERATOR_VERSION,
-        "load": load,
-        "phases": phases,
-        "seed": seed,
-        "tokenizers": used_tokenizers,
-        "traffic": classes,
-        "workloads": used_workloads,
-    }))
+    classes
+}
+
+/// A typed setting as a JSON tree with whole floats as integers.
+pub(crate) fn tree_normalised<T: Serialize>(value: &T) -> Value {
+    let mut value = tree(value);
+    normalise(&mut value);
+    value
 }
 
 /// Compact JSON with sorted keys, whatever order the map type of the build keeps.
 pub fn to_string(value: &Value) -> String {
-    let mut text = String::with_capacity(2048);
+    let mut text = String::with_capacity(256);
     write(value, &mut text);
     text
+}
+
+/// The canonical text with the place of its top-level entry `"seed":N,`, comma included: the text without
+/// that place is the canonical form without a seed.
+fn with_entry_of_seed(canonical: &Value) -> (String, Range<usize>) {
+    let mut text = String::with_capacity(2048);
+    let mut place = 0..0;
+    text.push('{');
+    for (index, (key, value)) in sorted(canonical.as_object()).into_iter().enumerate() {
+        let start = text.len();
+        if index > 0 {
+            text.push(',');
+        }
+        write_entry(key, value, &mut text);
+        if key == "seed" {
+            place = start..text.len();
+        }
+    }
+    text.push('}');
+    (text, place)
 }
 
 fn write(value: &Value, text: &mut String) {
     match value {
         Value::Object(table) => {
-            let sorted: BTreeMap<&String, &Value> = table.iter().collect();
             text.push('{');
-            for (index, (key, value)) in sorted.into_iter().enumerate() {
+            for (index, (key, value)) in sorted(Some(table)).into_iter().enumerate() {
                 if index > 0 {
                     text.push(',');
                 }
-                text.push_str(&Value::from(key.as_str()).to_string());
-                text.push(':');
-                write(value, text);
+                write_entry(key, value, text);
             }
             text.push('}');
         }
@@ -168,8 +207,36 @@ fn write(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
+        Value::String(string) => write_string(string, text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            let _ = write!(text, "{value}");
+        }
     }
+}
+
+fn write_entry(key: &str, value: &Value, text: &mut String) {
+    write_string(key, text);
+    text.push(':');
+    write(value, text);
+}
+
+fn write_string(string: &str, text: &mut String) {
+    // Names, units and URLs: nothing to escape in nearly all of them.
+    if string.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\') {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    } else {
+        let _ = write!(text, "{}", Value::from(string));
+    }
+}
+
+fn sorted(table: Option<&Map<String, Value>>) -> Vec<(&str, &Value)> {
+    let mut entries: Vec<(&str, &Value)> =
+        table.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect();
+    // Already in order unless a dependency turned `preserve_order` on.
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    entries
 }
 
 /// `value` with whole floats as integers, throughout.
@@ -228,4 +295,45 @@ fn by_content(value: &mut Value, path: &str, inputs: &AssetDigests) -> Result<()
         table.insert("sha256".to_owned(), Value::from(digest.as_str()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_text_is_plain_json_with_sorted_keys() {
+        let value = json!({ "b": [1, 2.5, null, true], "a": { "z": "tab\t\"quoted\" é \\", "k": "" } });
+        let text = to_string(&value);
+        assert_eq!(text, "{\"a\":{\"k\":\"\",\"z\":\"tab\\t\\\"quoted\\\" é \\\\\"},\"b\":[1,2.5,null,true]}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn the_seed_of_a_point_hangs_on_all_but_the_seed_in_it() {
+        let at = |seed: u64, rate: u64| json!({ "a": 0, "rate": rate, "seed": seed, "traffic": [{ "seed": 7 }] });
+        let (text, place) = with_entry_of_seed(&at(42, 1));
+        let without = format!("{}{}", &text[..place.start], &text[place.end..]);
+        assert_eq!(without, r#"{"a":0,"rate":1,"traffic":[{"seed":7}]}"#);
+        assert_eq!(text, to_string(&at(42, 1)));
+        // The label is the same for both; root seed and settings make the difference.
+        assert_eq!(Identity::of(&at(42, 1), 5).seed, Identity::of(&at(43, 1), 5).seed);
+        assert_ne!(Identity::of(&at(42, 1), 5).seed, Identity::of(&at(42, 1), 6).seed);
+        assert_ne!(Identity::of(&at(42, 1), 5).seed, Identity::of(&at(42, 2), 5).seed);
+        assert_ne!(Identity::of(&at(42, 1), 5).digest, Identity::of(&at(43, 1), 5).digest);
+    }
+
+    #[test]
+    fn whole_numbers_are_one_however_they_are_written() {
+        for (a, b, same) in [
+            (json!(4), json!(4.0), true),
+            (json!([1.0, { "x": -0.0 }]), json!([1, { "x": 0 }]), true),
+            (json!(4), json!(4.5), false),
+            (json!("4"), json!(4), false),
+            (json!(1e300), json!(1e300), true),
+        ] {
+            assert_eq!(same_value(&a, &b), same, "{a} {b}");
+        }
+        assert_eq!(normalised(&json!(1e300)), json!(1e300));
+    }
 }

@@ -10,7 +10,7 @@ use crate::plan::canonical::tree;
 use crate::plan::change::{KeyChange, key_changes};
 use crate::plan::model::{Coordinates, Judgements, Plan, Point, Totals};
 use crate::plan::pair::Nearest;
-use crate::plan::saved::SavedPlanError;
+use crate::plan::saved::{Rebuilder, SavedPlanError};
 
 /// What changes from one plan to another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -101,6 +101,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Result<PlanDiff, SavedPlanError> {
     left.iter().enumerate().for_each(|(position, point)| known.add(position, &point.coordinates));
     let axes: BTreeSet<&str> = new.axes.iter().map(|axis| axis.axis.as_str()).collect();
     let index = known.index(&axes);
+    let (rebuild_old, rebuild_new) = (Rebuilder::new(old), Rebuilder::new(new));
     let mut paired = BTreeSet::new();
     let (mut added, mut changed) = (Vec::new(), Vec::new());
     for point in new.points.iter().filter(|point| !in_old.contains(&point.digest)) {
@@ -109,7 +110,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Result<PlanDiff, SavedPlanError> {
             Some(position) => changed.push(ChangedPoint {
                 old: reference(left[position]),
                 new: reference(point),
-                changes: key_changes(&old.canonical_of(left[position])?, &new.canonical_of(point)?),
+                changes: key_changes(&rebuild_old.canonical(left[position])?, &rebuild_new.canonical(point)?),
             }),
             None => added.push(reference(point)),
         }

@@ -19,6 +19,7 @@ pub mod document;
 pub mod error;
 pub mod estimate;
 pub mod expand;
+pub mod identity;
 pub mod length;
 pub mod limits;
 pub mod model;

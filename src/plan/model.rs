@@ -110,6 +110,15 @@ impl Judgements {
         let slo = file.traffic.iter().filter_map(|class| Some((class.name.clone(), class.slo.clone()?))).collect();
         Self { slo, errors: file.errors.clone(), validity: file.validity.clone() }
     }
+
+    /// Whether these are the judgements of a scenario.
+    pub fn are_of(&self, file: &ScenarioFile) -> bool {
+        let judged = || file.traffic.iter().filter_map(|class| Some((&class.name, class.slo.as_ref()?)));
+        self.errors == file.errors
+            && self.validity == file.validity
+            && self.slo.len() == judged().count()
+            && judged().all(|(class, slo)| self.slo.get(class) == Some(slo))
+    }
 }
 
 /// Values of a point by axis.

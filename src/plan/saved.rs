@@ -1,13 +1,15 @@
 //! Saved plans: reading, proving that nothing was changed, rebuilding a point.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::assets::{AssetDigests, AssetError, Assets};
-use crate::plan::base::set_at;
-use crate::plan::canonical::{Identity, canonical, tree};
+use crate::plan::base::with_settings;
+use crate::plan::canonical::{canonical, tree};
+use crate::plan::identity::Identifier;
 use crate::plan::model::{Judgements, PLAN_FORMAT, Plan, Point, plan_digest};
 use crate::scenario::file::ScenarioFile;
 use crate::seed::{GENERATOR_VERSION, Seed};
@@ -103,24 +105,7 @@ impl Plan {
     /// # Panics
     /// When there is no such point.
     pub fn point_scenario(&self, index: usize) -> Result<ScenarioFile, SavedPlanError> {
-        self.scenario_of(&self.points[index])
-    }
-
-    /// The complete scenario of `point`, which belongs to this plan.
-    ///
-    /// # Errors
-    /// As [`Plan::point_scenario`].
-    pub fn scenario_of(&self, point: &Point) -> Result<ScenarioFile, SavedPlanError> {
-        self.rebuild(&tree(&self.base), point)
-    }
-
-    /// The canonical form of `point`, which belongs to this plan.
-    ///
-    /// # Errors
-    /// As [`Plan::canonical_point`].
-    pub fn canonical_of(&self, point: &Point) -> Result<Value, SavedPlanError> {
-        let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
-        canonical(&self.scenario_of(point)?, &self.inputs).map_err(|error| fail(error.to_string()))
+        Rebuilder::new(self).scenario(&self.points[index])
     }
 
     /// The canonical form of the point at `index`: what its digest is the SHA-256 of.
@@ -131,7 +116,7 @@ impl Plan {
     /// # Panics
     /// When there is no such point.
     pub fn canonical_point(&self, index: usize) -> Result<Value, SavedPlanError> {
-        self.canonical_of(&self.points[index])
+        Rebuilder::new(self).canonical(&self.points[index])
     }
 
     /// The seed of the point at `index`.
@@ -164,27 +149,6 @@ impl Plan {
         if moved.is_empty() { Ok(()) } else { Err(moved) }
     }
 
-    fn rebuild(&self, base: &Value, point: &Point) -> Result<ScenarioFile, SavedPlanError> {
-        let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
-        let mut value = base.clone();
-        for axis in &self.axes {
-            let coordinate =
-                point.coordinates.get(&axis.axis).ok_or_else(|| fail(format!("it has no `{}`", axis.axis)))?;
-            if !set_at(&mut value, &axis.pointer, Some(coordinate.clone())) {
-                return Err(fail(format!("`{}` cannot be set", axis.axis)));
-            }
-        }
-        if point.coordinates.len() != self.axes.len() {
-            return Err(fail("it has coordinates without an axis".to_owned()));
-        }
-        for (pointer, setting) in &point.adjustments {
-            if !set_at(&mut value, pointer, (!setting.is_null()).then(|| setting.clone())) {
-                return Err(fail(format!("`{pointer}` cannot be set")));
-            }
-        }
-        ScenarioFile::deserialize(value).map_err(|error| fail(error.to_string()))
-    }
-
     fn verify(&self) -> Result<(), SavedPlanError> {
         if self.generator_version != GENERATOR_VERSION {
             return Err(SavedPlanError::Generator { found: self.generator_version });
@@ -196,21 +160,21 @@ impl Plan {
         if self.judgements != Judgements::of(&self.base) {
             return changed("`judgements` are not those of its scenario");
         }
-        let base = tree(&self.base);
+        let rebuilder = Rebuilder::new(self);
+        let mut identifier = Identifier::default();
         let mut own = BTreeMap::new();
         let mut used = AssetDigests::new();
         for (index, point) in self.points.iter().enumerate() {
-            let resolved = self.rebuild(&base, point)?;
-            self.verify_point(point, &resolved)?;
+            let resolved = rebuilder.scenario(point)?;
             used.extend(
                 crate::assets::used_files(&resolved)
                     .into_iter()
                     .filter_map(|named| Some((named.path.to_owned(), self.inputs.get(named.path)?.clone()))),
             );
-            let judgements = Judgements::of(&resolved);
-            if judgements != self.judgements {
-                own.insert(index, judgements);
+            if !self.judgements.are_of(&resolved) {
+                own.insert(index, Judgements::of(&resolved));
             }
+            self.verify_point(point, resolved, &mut identifier)?;
         }
         if used != self.inputs {
             return changed("`inputs` holds a file that no point uses");
@@ -221,13 +185,17 @@ impl Plan {
         Ok(())
     }
 
-    fn verify_point(&self, point: &Point, resolved: &ScenarioFile) -> Result<(), SavedPlanError> {
+    fn verify_point(
+        &self,
+        point: &Point,
+        resolved: ScenarioFile,
+        identifier: &mut Identifier,
+    ) -> Result<(), SavedPlanError> {
         let fail = |what: String| Err(SavedPlanError::Point { id: point.id.clone(), what });
-        let canonical = match canonical(resolved, &self.inputs) {
-            Ok(canonical) => canonical,
+        let identity = match identifier.identify(resolved, &self.inputs) {
+            Ok(identity) => identity,
             Err(error) => return fail(error.to_string()),
         };
-        let identity = Identity::of(&canonical, resolved.seed);
         if identity.digest != point.digest {
             return fail(format!("it has the digest {}, not {}", identity.digest, point.digest));
         }
@@ -238,6 +206,53 @@ impl Plan {
             return fail(format!("its seed should be {}", identity.seed));
         }
         Ok(())
+    }
+}
+
+/// Rebuilds many points of one plan: the base becomes a tree once.
+#[derive(Debug)]
+pub struct Rebuilder<'a> {
+    plan: &'a Plan,
+    /// The same between two calls; a call sets the point in it and takes it back.
+    base: RefCell<Value>,
+}
+
+impl<'a> Rebuilder<'a> {
+    /// For the points of `plan`.
+    pub fn new(plan: &'a Plan) -> Self {
+        Self { plan, base: RefCell::new(tree(&plan.base)) }
+    }
+
+    /// The complete scenario of `point`, which belongs to the plan.
+    ///
+    /// # Errors
+    /// As [`Plan::point_scenario`].
+    pub fn scenario(&self, point: &Point) -> Result<ScenarioFile, SavedPlanError> {
+        let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
+        let axes = &self.plan.axes;
+        if point.coordinates.len() != axes.len() {
+            return Err(fail("its coordinates are not those of the axes".to_owned()));
+        }
+        if let Some(axis) = axes.iter().find(|axis| !point.coordinates.contains_key(&axis.axis)) {
+            return Err(fail(format!("it has no `{}`", axis.axis)));
+        }
+        let coordinates = axes.iter().map(|axis| (axis.pointer.as_str(), point.coordinates.get(&axis.axis)));
+        let adjustments = point
+            .adjustments
+            .iter()
+            .map(|(pointer, setting)| (pointer.as_str(), (!setting.is_null()).then_some(setting)));
+        let read = |value: &Value| ScenarioFile::deserialize(value).map_err(|error| fail(error.to_string()));
+        with_settings(&mut self.base.borrow_mut(), coordinates.chain(adjustments), read)
+            .map_err(|pointer| fail(format!("`{pointer}` cannot be set")))?
+    }
+
+    /// The canonical form of `point`, which belongs to the plan.
+    ///
+    /// # Errors
+    /// As [`Plan::canonical_point`].
+    pub fn canonical(&self, point: &Point) -> Result<Value, SavedPlanError> {
+        let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
+        canonical(&self.scenario(point)?, &self.plan.inputs).map_err(|error| fail(error.to_string()))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::plan::change::{KeyChange, key_changes};
 use crate::plan::model::{Coordinates, Plan, Point};
 use crate::plan::pair::Nearest;
-use crate::plan::saved::SavedPlanError;
+use crate::plan::saved::{Rebuilder, SavedPlanError};
 
 /// A point that the store holds, as far as a listing and the reports of its runs tell.
 ///
@@ -112,15 +112,16 @@ impl PointState {
 /// When a point of `plan` itself cannot be rebuilt, which only a plan changed by hand cannot.
 pub fn states(plan: &Plan, stored: &Stored) -> Result<Vec<PointState>, SavedPlanError> {
     let lookup = Lookup::new(plan, stored);
-    plan.points.iter().map(|point| lookup.state(plan, point)).collect()
+    let rebuilder = Rebuilder::new(plan);
+    plan.points.iter().map(|point| lookup.state(&rebuilder, point)).collect()
 }
 
 struct Lookup<'a> {
     stored: &'a Stored,
     by_id: HashMap<&'a str, Vec<&'a StoredPoint>>,
     nearest: crate::plan::pair::Index,
-    /// Position of every point of the stored plans.
-    positions: HashMap<(&'a str, &'a str), usize>,
+    /// Every point of the stored plans, with what rebuilds it.
+    planned: HashMap<&'a str, (Rebuilder<'a>, HashMap<&'a str, &'a Point>)>,
 }
 
 impl<'a> Lookup<'a> {
@@ -129,25 +130,32 @@ impl<'a> Lookup<'a> {
         for point in &stored.points {
             by_id.entry(&point.point_id).or_default().push(point);
         }
-        let positions: HashMap<(&str, &str), usize> = stored
+        let planned: HashMap<_, _> = stored
             .plans
             .iter()
-            .flat_map(|(digest, plan)| plan.points.iter().enumerate().map(move |entry| (digest, entry)))
-            .map(|(digest, (position, point))| ((digest.as_str(), point.id.as_str()), position))
+            .map(|(digest, plan)| {
+                let points = plan.points.iter().map(|point| (point.id.as_str(), point)).collect();
+                (digest.as_str(), (Rebuilder::new(plan), points))
+            })
             .collect();
         let mut ranked: Vec<usize> = (0..stored.points.len()).collect();
         ranked.sort_by_key(|&position| stored.points[position].rank());
         let mut known = Nearest::default();
         for position in ranked {
-            if let Some(coordinates) = coordinates(stored, &positions, &stored.points[position]) {
+            let point = &stored.points[position];
+            let coordinates = point.coordinates.as_ref().or_else(|| {
+                let (_, points): &(_, HashMap<&str, &Point>) = planned.get(point.plan_digest.as_str())?;
+                Some(&points.get(point.point_id.as_str())?.coordinates)
+            });
+            if let Some(coordinates) = coordinates {
                 known.add(position, coordinates);
             }
         }
         let axes: BTreeSet<&str> = plan.axes.iter().map(|axis| axis.axis.as_str()).collect();
-        Self { stored, by_id, nearest: known.index(&axes), positions }
+        Self { stored, by_id, nearest: known.index(&axes), planned }
     }
 
-    fn state(&self, plan: &Plan, point: &Point) -> Result<PointState, SavedPlanError> {
+    fn state(&self, rebuilder: &Rebuilder<'_>, point: &Point) -> Result<PointState, SavedPlanError> {
         let same = self.by_id.get(point.id.as_str()).into_iter().flatten();
         let same = same.filter(|stored| stored.digest.as_ref().is_none_or(|digest| *digest == point.digest));
         if let Some(best) = same.max_by_key(|stored| stored.rank()) {
@@ -162,7 +170,7 @@ impl<'a> Lookup<'a> {
         };
         let other = &self.stored.points[position];
         let changes = match self.canonical(other) {
-            Some(old) => Some(key_changes(&old, &plan.canonical_of(point)?)),
+            Some(old) => Some(key_changes(&old, &rebuilder.canonical(point)?)),
             None => None,
         };
         Ok(PointState::Changed { run_id: other.run_id.clone(), point_id: other.point_id.clone(), changes })
@@ -170,19 +178,8 @@ impl<'a> Lookup<'a> {
 
     fn canonical(&self, point: &StoredPoint) -> Option<Value> {
         point.canonical.clone().or_else(|| {
-            let position = *self.positions.get(&(point.plan_digest.as_str(), point.point_id.as_str()))?;
-            self.stored.plans.get(&point.plan_digest)?.canonical_point(position).ok()
+            let (rebuilder, points) = self.planned.get(point.plan_digest.as_str())?;
+            rebuilder.canonical(points.get(point.point_id.as_str())?).ok()
         })
     }
-}
-
-fn coordinates<'a>(
-    stored: &'a Stored,
-    positions: &HashMap<(&str, &str), usize>,
-    point: &'a StoredPoint,
-) -> Option<&'a Coordinates> {
-    point.coordinates.as_ref().or_else(|| {
-        let position = *positions.get(&(point.plan_digest.as_str(), point.point_id.as_str()))?;
-        Some(&stored.plans.get(&point.plan_digest)?.points[position].coordinates)
-    })
 }

@@ -144,6 +144,6 @@ fn a_plan_is_printed_with_its_states() {
     assert_eq!(text, expected);
     // Narrow: short headings, tokens in one column.
     let narrow = human(&new, &[], 50);
-    assert!(narrow.contains("point         rate_per_s  requests  tokens   time\n"), "{narrow}");
+    assert!(narrow.contains("point         rate_per_s  requests  tokens  time\n"), "{narrow}");
     assert!(narrow.lines().all(|line| line.chars().count() <= 50), "{narrow}");
 }

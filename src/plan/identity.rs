@@ -1,0 +1,131 @@
+//! Digest and seed of many points of one plan, without making their canonical forms again and again.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::assets::AssetDigests;
+use crate::plan::canonical::{FORMAT, Identity, MissingDigest, Used, to_string, tree_normalised, tree_of_traffic};
+use crate::scenario::file::ScenarioFile;
+use crate::seed::{GENERATOR_VERSION, Seed, hex};
+
+/// Names points. Neighbours in a plan differ in one or two tables; the text of the others is kept, so ten
+/// thousand points cost about as much as ten thousand hashes.
+///
+/// The result is that of [`Identity::of`] the canonical form; a test holds the two together.
+#[derive(Debug, Default)]
+pub struct Identifier {
+    last: Option<ScenarioFile>,
+    backends: String,
+    tokenizers: String,
+    workloads: String,
+    traffic: String,
+    load: String,
+    phases: String,
+}
+
+impl Identifier {
+    /// Digest and seed of the point `file`. `inputs` may grow from call to call, but never change.
+    ///
+    /// # Errors
+    /// When `inputs` lacks the digest of a file that the point uses.
+    pub fn identify(&mut self, file: ScenarioFile, inputs: &AssetDigests) -> Result<Identity, MissingDigest> {
+        let last = self.last.take();
+        let changed = |same: &dyn Fn(&ScenarioFile) -> bool| !last.as_ref().is_some_and(same);
+        if changed(&|last| {
+            last.backends == file.backends
+                && last.tokenizers == file.tokenizers
+                && last.workloads == file.workloads
+                && last.traffic == file.traffic
+        }) {
+            let Used { backends, tokenizers, workloads } = Used::by(&file, inputs)?;
+            self.backends = to_string(&Value::Object(backends));
+            self.tokenizers = to_string(&Value::Object(tokenizers));
+            self.workloads = to_string(&Value::Object(workloads));
+            self.traffic = to_string(&tree_of_traffic(&file.traffic));
+        }
+        if changed(&|last| last.load == file.load) {
+            self.load = to_string(&tree_normalised(&file.load));
+        }
+        if changed(&|last| last.phases == file.phases) {
+            self.phases = to_string(&tree_normalised(&file.phases));
+        }
+        let identity = self.hash(file.seed);
+        self.last = Some(file);
+        Ok(identity)
+    }
+
+    /// Hashes the tables in the order of their keys, with and without the seed.
+    fn hash(&self, seed: u64) -> Identity {
+        let Self { last: _, backends, tokenizers, workloads, traffic, load, phases } = self;
+        let before = format!(
+            r#"{{"backends":{backends},"format":"{FORMAT}","generator_version":{GENERATOR_VERSION},"load":{load},"phases":{phases}"#
+        );
+        let after = format!(r#","tokenizers":{tokenizers},"traffic":{traffic},"workloads":{workloads}}}"#);
+        let mut unseeded = Sha256::new_with_prefix(&before);
+        let mut whole = unseeded.clone();
+        whole.update(format!(r#","seed":{seed}"#));
+        whole.update(&after);
+        unseeded.update(&after);
+        let label = hex(&unseeded.finalize());
+        Identity { digest: hex(&whole.finalize()), seed: Seed::root(seed).child("point").child(&label).to_hex() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::canonical::canonical;
+
+    /// Changes one table after the other, and back: a table kept too long would show.
+    #[test]
+    fn identities_are_those_of_the_canonical_form() {
+        let document = json!({
+            "schema": 1, "name": "x", "seed": 42,
+            "backends": {
+                "a": { "protocol": "openai-chat", "url": "http://a" },
+                "b": { "protocol": "openai-chat", "url": "http://b" },
+            },
+            "tokenizers": { "t": { "kind": "file", "path": "t.json" } },
+            "workloads": { "w": {
+                "tokenizer": "t", "prompts": { "kind": "synthetic" },
+                "input_tokens": { "kind": "fixed", "value": 5 }, "output_tokens": { "kind": "fixed", "value": 5 },
+            } },
+            "traffic": [{ "name": "c", "backend": "a", "workload": "w" }],
+            "load": { "kind": "poisson", "rate_per_s": 1.5 },
+        });
+        let edits = [
+            ("/name", json!("y")),
+            ("/seed", json!(43)),
+            ("/load/rate_per_s", json!(2.0)),
+            ("/phases", json!({ "warmup": "1s" })),
+            ("/backends/a/url", json!("http://c")),
+            ("/traffic/0/backend", json!("b")),
+            ("/traffic/0/weight", json!(2)),
+            ("/tokenizers/t/path", json!("u.json")),
+            ("/workloads/w/tokenizer", json!("builtin")),
+        ];
+        let inputs: AssetDigests =
+            [("t.json", "11"), ("u.json", "22")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let mut identifier = Identifier::default();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut check = |value: &Value| {
+            let file: ScenarioFile = serde_json::from_value(value.clone()).unwrap();
+            let expected = Identity::of(&canonical(&file, &inputs).unwrap(), file.seed);
+            assert_eq!(identifier.identify(file, &inputs).unwrap(), expected);
+            seen.insert(expected.digest);
+        };
+        for (pointer, new) in edits {
+            let mut edited = document.clone();
+            assert!(crate::plan::base::set_at(&mut edited, pointer, Some(new)));
+            check(&document);
+            check(&edited);
+        }
+        // Every edit but the name is another point.
+        assert_eq!(seen.len(), 9);
+        let file: ScenarioFile = serde_json::from_value(document).unwrap();
+        let missing = Identifier::default().identify(file, &AssetDigests::new());
+        assert_eq!(missing, Err(MissingDigest("t.json".to_owned())));
+    }
+}
