@@ -12,12 +12,14 @@ use crate::scenario::file::{ScenarioFile, TokenizerConfig};
 use crate::seed::Seed;
 use crate::tokens::{self, Tokenizer};
 
+/// Path and pin of a tokenizer file.
+type TokenizerKey = (String, Option<String>);
+
 /// What the points of a plan share. Loading blocks: call it off the request path.
 #[derive(Debug)]
 pub struct Library {
     assets: Assets,
-    /// By path and pin.
-    tokenizers: Mutex<BTreeMap<(String, Option<String>), Arc<dyn Tokenizer>>>,
+    tokenizers: Mutex<BTreeMap<TokenizerKey, Arc<dyn Tokenizer>>>,
     /// By what was selected and the tokenizer that counted.
     datasets: Mutex<BTreeMap<(Selection, String), Arc<Dataset>>>,
 }
