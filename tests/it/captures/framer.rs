@@ -24,10 +24,11 @@ fn data(seen: &[Seen]) -> Vec<&str> {
 
 #[test]
 fn grammar() {
-    let table: [(&str, &[&str]); 16] = [
+    let table: [(&str, &[&str]); 17] = [
         ("data: a\n\ndata: b\n\n", &["a", "b"]),
         ("data: a\r\n\r\ndata: b\r\n\r\n", &["a", "b"]),
         ("data: a\r\rdata: b\r\r", &["a", "b"]),
+        ("data: a\r\ndata: b\r\n\r\n", &["a\nb"]), // one line end, not two
         ("data: a\n\r\ndata: b\r\n\n", &["a", "b"]),
         ("data:a\n\n", &["a"]),
         ("data:  a\n\n", &[" a"]),
