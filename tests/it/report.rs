@@ -8,10 +8,12 @@ use llm_bench::measure::timeline::{
     Answer, ConnectionUse, ContentEvent, ContentKind, Outcome, Phase, Reason, RequestId, Stamps, Timeline, Usage,
 };
 use llm_bench::measure::{Accumulator, ClassSpec, ClientFacts, EngineFacts, MeasureSpec, Metric};
+use llm_bench::observe::provenance::BuildFacts;
+use llm_bench::observe::server::ServerFacts;
 use llm_bench::report::compare::compare;
 use llm_bench::report::model::{
-    Build, ClockSource, FORMAT, PlanRef, PointFile, PointReport, Provenance, ReadError, Report, ScenarioRef, Server,
-    Status, ValidityState, Verdict, Warning,
+    ClockSource, FORMAT, PlanRef, PointFile, PointReport, Provenance, ReadError, Report, ScenarioRef, Status,
+    ValidityState, Verdict, Warning,
 };
 use llm_bench::report::requests::RequestRecord;
 use llm_bench::report::terminal::{TerminalOptions, render as terminal};
@@ -128,14 +130,16 @@ fn report_of(run_id: &str, points: Vec<PointReport>) -> Report {
         },
         plan: PlanRef { digest: "cd".repeat(32), seed: "2a".to_owned() },
         provenance: Provenance {
-            bench: Some(Build { version: "0.1.0".to_owned(), commit: None, dirty: None }),
+            bench: Some(BuildFacts { version: "0.1.0".to_owned(), ..BuildFacts::default() }),
             started_at: Some("2026-01-02T03:04:05Z".to_owned()),
-            servers: vec![Server {
-                backend: "main".to_owned(),
-                software: Some("vLLM 0.32.0".to_owned()),
-                model: Some("llama-3.1-8b".to_owned()),
-                ..Server::default()
-            }],
+            servers: BTreeMap::from([(
+                "main".to_owned(),
+                ServerFacts {
+                    software: Some("vLLM 0.32.0".to_owned()),
+                    model: Some("llama-3.1-8b".to_owned()),
+                    ..ServerFacts::default()
+                },
+            )]),
             ..Provenance::default()
         },
         warnings: vec![Warning {
