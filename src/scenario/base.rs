@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::interpolate;
 use super::merge;
+use super::read::{Reader, read_source};
 use super::tree::{Entry, Item, Node};
-use super::{Reader, read_source};
 use crate::diagnostic::text::quote;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, codes};
 

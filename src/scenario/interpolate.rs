@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::credentials;
+use super::keypath::Pointer;
+use super::tree::{Item, Node};
 use crate::diagnostic::text::{nearest, quote};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, codes};
 
@@ -111,6 +115,36 @@ impl Diagnostic {
     fn at_if_missing(self, span: Span) -> Self {
         if self.primary.is_some() { self } else { self.at(span, "") }
     }
+}
+
+/// Replaces `${…}` in every string; what could not be replaced is added to `spoiled`.
+pub(super) fn replace_all(
+    tree: &mut Node,
+    env: &BTreeMap<String, String>,
+    spoiled: &mut Vec<Pointer>,
+    found: &mut Diagnostics,
+) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    tree.each_leaf(&mut Vec::new(), &mut |path, leaf| {
+        let Some(text) = leaf.text().map(str::to_owned) else { return };
+        let mut errors = Diagnostics::new();
+        let Some(replaced) = replace(&text, leaf.span, env, &mut errors) else { return };
+        if replaced.broken {
+            // Where a credential stands, the fix is another one than setting the variable.
+            if credentials::position(path, &text).is_none() {
+                found.extend(errors);
+                spoiled.push(Pointer::new(path.to_vec()));
+                return;
+            }
+        }
+        leaf.variables = replaced.used.iter().map(|(name, _)| name.clone()).collect();
+        if leaf.variables.is_empty() && replaced.broken {
+            leaf.variables = vec!["…".to_owned()];
+        }
+        variables.extend(replaced.used);
+        leaf.item = Item::Leaf(Value::String(if replaced.broken { text } else { replaced.text }));
+    });
+    variables
 }
 
 #[cfg(test)]

@@ -62,10 +62,10 @@ fn reference(
 }
 
 fn duplicates(document: &Document, classes: &[Value], found: &mut Diagnostics) {
-    for (index, class) in classes.iter().enumerate().skip(1) {
-        let Some(name) = class.get("name").and_then(Value::as_str) else { continue };
-        let first = classes[..index].iter().position(|other| other.get("name").and_then(Value::as_str) == Some(name));
-        if let Some(first) = first {
+    let names: Vec<Option<&str>> = classes.iter().map(|class| class.get("name").and_then(Value::as_str)).collect();
+    for (index, name) in names.iter().enumerate() {
+        let Some(name) = name else { continue };
+        if let Some(first) = names[..index].iter().position(|other| *other == Some(name)) {
             let span =
                 |index: usize| document.origin(&["traffic".to_owned(), index.to_string(), "name".to_owned()]).value;
             let message = format!("two traffic classes are named {}", quote(name));
