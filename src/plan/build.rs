@@ -64,6 +64,12 @@ pub enum PlanWarning {
         /// Key below `[limits]`.
         key: &'static str,
     },
+    /// An exclusion with a value that its axis does not have,
+    #[error("exclusion {} leaves out no point", exclude + 1)]
+    IdleExclude {
+        /// Index in `[[exclude]]`.
+        exclude: usize,
+    },
     /// A zip group of one.
     #[error("axis `{key_path}` is zipped as `{zip}` with no other axis")]
     LonelyZip {
@@ -352,5 +358,6 @@ fn warnings(file: &ScenarioFile, expansion: &Expansion, plan: &Plan) -> Vec<Plan
         let alone = axes.iter().filter(|other| other.zip.as_ref() == Some(zip)).count() == 1;
         alone.then(|| PlanWarning::LonelyZip { axis: axis.index, key_path: axis.key_path.clone(), zip: zip.clone() })
     });
-    unchecked.chain(lonely).collect()
+    let idle = expansion.idle_excludes().into_iter().map(|exclude| PlanWarning::IdleExclude { exclude });
+    unchecked.chain(lonely).chain(idle).collect()
 }

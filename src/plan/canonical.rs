@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::assets::AssetDigests;
+use crate::plan::change::{KeyChange, key_changes};
 use crate::scenario::file::{ScenarioFile, TokenizerConfig, TrafficConfig};
 use crate::seed::{GENERATOR_VERSION, Seed, hex, sha256_hex};
 use crate::workload::prompt::PromptsConfig;
@@ -99,6 +100,41 @@ pub fn canonical(file: &ScenarioFile, inputs: &AssetDigests) -> Result<Value, Mi
         "traffic": tree_of_traffic(traffic),
         "workloads": workloads,
     }))
+}
+
+/// The settings that differ between the canonical forms of two points, each with the digests of its inputs.
+/// Tables that are equal as they stand are not turned into trees: that is most of them, ten thousand times.
+///
+/// # Errors
+/// When a digest of a used file is missing.
+pub fn point_changes(
+    (old, old_inputs): (&ScenarioFile, &AssetDigests),
+    (new, new_inputs): (&ScenarioFile, &AssetDigests),
+) -> Result<Vec<KeyChange>, MissingDigest> {
+    let same_traffic = old.backends == new.backends
+        && old.tokenizers == new.tokenizers
+        && old.workloads == new.workloads
+        && old.traffic == new.traffic
+        && old_inputs == new_inputs;
+    let differing = |file: &ScenarioFile, inputs: &AssetDigests| -> Result<Value, MissingDigest> {
+        let mut tables = Map::new();
+        if !same_traffic {
+            let Used { backends, tokenizers, workloads } = Used::by(file, inputs)?;
+            tables.insert("backends".to_owned(), Value::Object(backends));
+            tables.insert("tokenizers".to_owned(), Value::Object(tokenizers));
+            tables.insert("workloads".to_owned(), Value::Object(workloads));
+            tables.insert("traffic".to_owned(), tree_of_traffic(&file.traffic));
+        }
+        if old.load != new.load {
+            tables.insert("load".to_owned(), tree_normalised(&file.load));
+        }
+        if old.phases != new.phases {
+            tables.insert("phases".to_owned(), tree_normalised(&file.phases));
+        }
+        tables.insert("seed".to_owned(), Value::from(file.seed));
+        Ok(Value::Object(tables))
+    };
+    Ok(key_changes(&differing(old, old_inputs)?, &differing(new, new_inputs)?))
 }
 
 /// The named tables that the traffic of a point uses, by name.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::plan::canonical::tree;
-use crate::plan::change::{KeyChange, key_changes};
+use crate::plan::change::KeyChange;
 use crate::plan::model::{Coordinates, Judgements, Plan, Point, Totals};
 use crate::plan::pair::Nearest;
 use crate::plan::saved::{Rebuilder, SavedPlanError};
@@ -110,7 +110,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Result<PlanDiff, SavedPlanError> {
             Some(position) => changed.push(ChangedPoint {
                 old: reference(left[position]),
                 new: reference(point),
-                changes: key_changes(&rebuild_old.canonical(left[position])?, &rebuild_new.canonical(point)?),
+                changes: rebuild_old.changes(left[position], &rebuild_new, point)?,
             }),
             None => added.push(reference(point)),
         }

@@ -99,18 +99,6 @@ pub enum PlanError<E> {
         /// All axes, in backticks.
         axes: String,
     },
-    /// An exclusion names a value that the axis does not have, so it would never match.
-    #[error("axis `{key}` has no value {value}; its values are {values}")]
-    ExcludeValue {
-        /// Index in `[[exclude]]`.
-        exclude: usize,
-        /// The axis.
-        key: String,
-        /// The value as written.
-        value: String,
-        /// The first values of the axis.
-        values: String,
-    },
     /// Exclusions leave no point.
     #[error("the exclusions leave no point of {combinations}")]
     AllExcluded {
@@ -184,7 +172,6 @@ impl<E> PlanError<E> {
             Self::NotASetting { .. } => "axis-not-a-setting",
             Self::ZipLength { .. } => "axis-zip-length",
             Self::ExcludeAxis { .. } => "exclude-axis",
-            Self::ExcludeValue { .. } => "exclude-value",
             Self::AllExcluded { .. } => "exclude-all",
             Self::Limit { .. } => "limit",
             Self::SamePoint { .. } => "same-point",
@@ -204,7 +191,7 @@ impl<E> PlanError<E> {
             Self::Range { axis, .. } => Site::Pointer(format!("/sweep/{axis}/range")),
             Self::AxisKey { axis, .. } | Self::Overlap { axis, .. } | Self::NotASetting { axis, .. } => axis_key(*axis),
             Self::ZipLength { axis, .. } => Site::Pointer(format!("/sweep/{axis}/zip")),
-            Self::ExcludeAxis { exclude, key, .. } | Self::ExcludeValue { exclude, key, .. } => {
+            Self::ExcludeAxis { exclude, key, .. } => {
                 Site::Pointer(format!("/exclude/{exclude}/match/{}", crate::plan::base::escape(key)))
             }
             Self::AllExcluded { .. } => Site::Pointer("/exclude".to_owned()),

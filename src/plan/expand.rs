@@ -51,6 +51,20 @@ impl Expansion {
         &self.axes
     }
 
+    /// Positions of the exclusions that can match no combination: one of their values is not on its axis, or
+    /// zipped axes never have two of them together.
+    pub fn idle_excludes(&self) -> Vec<usize> {
+        let idle = |pairs: &[(usize, Vec<bool>)]| {
+            // Axes of one group share their counter, axes of different groups meet in every combination.
+            !self.groups.iter().all(|group| {
+                (0..self.group_len(group)).any(|counter| {
+                    pairs.iter().filter(|(axis, _)| group.contains(axis)).all(|(_, matches)| matches[counter])
+                })
+            })
+        };
+        (0..self.excludes.len()).filter(|&exclude| idle(&self.excludes[exclude])).collect()
+    }
+
     /// Combinations before exclusion.
     pub fn combinations(&self) -> u128 {
         self.groups.iter().map(|group| self.group_len(group) as u128).fold(1, u128::saturating_mul)

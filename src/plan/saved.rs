@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::assets::{AssetDigests, AssetError, Assets};
 use crate::plan::base::with_settings;
-use crate::plan::canonical::{canonical, tree};
+use crate::plan::canonical::{MissingDigest, canonical, point_changes, tree};
+use crate::plan::change::KeyChange;
 use crate::plan::identity::Identifier;
 use crate::plan::model::{Judgements, PLAN_FORMAT, Plan, Point, plan_digest};
 use crate::scenario::file::ScenarioFile;
@@ -253,6 +254,16 @@ impl<'a> Rebuilder<'a> {
     pub fn canonical(&self, point: &Point) -> Result<Value, SavedPlanError> {
         let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
         canonical(&self.scenario(point)?, &self.plan.inputs).map_err(|error| fail(error.to_string()))
+    }
+
+    /// The settings in which `new` of another plan differs from `old` of this one.
+    ///
+    /// # Errors
+    /// As [`Plan::canonical_point`].
+    pub fn changes(&self, old: &Point, other: &Self, new: &Point) -> Result<Vec<KeyChange>, SavedPlanError> {
+        let fail = |error: MissingDigest| SavedPlanError::Point { id: new.id.clone(), what: error.to_string() };
+        let (before, after) = (self.scenario(old)?, other.scenario(new)?);
+        point_changes((&before, &self.plan.inputs), (&after, &other.plan.inputs)).map_err(fail)
     }
 }
 

@@ -169,17 +169,22 @@ impl<'a> Lookup<'a> {
             return Ok(PointState::New { unusable: None });
         };
         let other = &self.stored.points[position];
-        let changes = match self.canonical(other) {
-            Some(old) => Some(key_changes(&old, &rebuilder.canonical(point)?)),
-            None => None,
-        };
+        let changes = self.changes(other, rebuilder, point)?;
         Ok(PointState::Changed { run_id: other.run_id.clone(), point_id: other.point_id.clone(), changes })
     }
 
-    fn canonical(&self, point: &StoredPoint) -> Option<Value> {
-        point.canonical.clone().or_else(|| {
-            let (rebuilder, points) = self.planned.get(point.plan_digest.as_str())?;
-            rebuilder.canonical(points.get(point.point_id.as_str())?).ok()
-        })
+    /// What differs between a stored point and one of the plan; `None` when nobody knows the stored one.
+    fn changes(
+        &self,
+        old: &StoredPoint,
+        rebuilder: &Rebuilder<'_>,
+        new: &Point,
+    ) -> Result<Option<Vec<KeyChange>>, SavedPlanError> {
+        if let Some(canonical) = &old.canonical {
+            return Ok(Some(key_changes(canonical, &rebuilder.canonical(new)?)));
+        }
+        let planned = self.planned.get(old.plan_digest.as_str());
+        let planned = planned.and_then(|(rebuilder, points)| Some((rebuilder, points.get(old.point_id.as_str())?)));
+        planned.map(|(rebuild_old, old)| rebuild_old.changes(old, rebuilder, new)).transpose()
     }
 }

@@ -1,5 +1,6 @@
 //! Differences of two plans, both ways, and as text.
 
+use llm_bench::plan::change::key_changes;
 use llm_bench::plan::render::{diff_human, diff_markdown};
 use llm_bench::plan::{Plan, PlanDiff};
 use serde_json::json;
@@ -37,6 +38,29 @@ fn changed_points_name_the_settings_both_ways() {
     assert!(there.changed.iter().all(|point| json!(point.changes) == change("8000", "8001")));
     assert!(back.changed.iter().all(|point| json!(point.changes) == change("8001", "8000")));
     assert_eq!(there.changes_by_kind().len(), 1);
+}
+
+/// The short way to the differences, table by table, against the differences of the whole canonical forms.
+#[test]
+fn differences_are_those_of_the_canonical_forms() {
+    let old = plan(SCENARIO);
+    for (from, to) in [
+        ("seed = 42", "seed = 43"),
+        ("localhost:8000", "localhost:8001"),
+        ("value = 100", "value = 101"),
+        ("warmup = \"2s\"", "warmup = \"3s\""),
+        ("kind = \"constant\"", "kind = \"gamma\"\ncv = 2"),
+        ("model = \"m\"", "model = \"n\"\nweight = 3"),
+    ] {
+        let new = plan(&edit(SCENARIO, from, to));
+        let there = diff(&old, &new);
+        assert_eq!(there.changed.len(), 3, "{to}");
+        for (index, point) in there.changed.iter().enumerate() {
+            let whole = key_changes(&old.canonical_point(index).unwrap(), &new.canonical_point(index).unwrap());
+            assert_eq!(point.changes, whole, "{to}");
+            assert!(!whole.is_empty(), "{to}");
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Axes, zip groups, exclusions, size.
 
-use llm_bench::plan::{PlanError, Site};
+use llm_bench::plan::{PlanError, PlanWarning, Site};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{SCENARIO, edit, errors, messages, plan, with_axes};
+use super::{SCENARIO, Table, edit, errors, messages, plan, try_build, with_axes};
 
 fn coordinates(text: &str) -> Vec<Value> {
     plan(text).points.iter().map(|point| json!(point.coordinates)).collect()
@@ -62,14 +62,27 @@ fn exclusions_leave_out_what_matches_all_of_them() {
     assert_eq!(rows(&exclude(r#"{ "load.rate_per_s" = 2.0 }"#)), 2);
     assert_eq!(
         messages(&errors(&exclude(r#"{ "load.rate" = 2, "traffic.base.model" = "c" }"#))),
-        [
-            "`load.rate` is not an axis of this scenario; its axes are `load.rate_per_s`, `traffic.base.model`",
-            "axis `traffic.base.model` has no value \"c\"; its values are \"a\", \"b\"",
-        ]
+        ["`load.rate` is not an axis of this scenario; its axes are `load.rate_per_s`, `traffic.base.model`",]
     );
     let all =
         format!("{}\n[[exclude]]\nmatch = {{ \"load.rate_per_s\" = 1 }}", exclude(r#"{ "load.rate_per_s" = 2 }"#));
     assert_eq!(messages(&errors(&all)), ["the exclusions leave no point of 4"]);
+}
+
+#[test]
+fn exclusions_that_never_match_are_warnings() {
+    let warnings = |axes: &str, table: &str| {
+        let text = format!("{}\n[[exclude]]\nmatch = {table}\n", with_axes(axes));
+        let built = try_build(&text, &Table::default()).unwrap();
+        (built.plan.points.len(), built.warnings)
+    };
+    let idle = vec![PlanWarning::IdleExclude { exclude: 0 }];
+    assert_eq!(warnings(GRID, r#"{ "load.rate_per_s" = 3 }"#), (4, idle.clone()));
+    assert_eq!(warnings(GRID, r#"{ "load.rate_per_s" = 2, "traffic.base.model" = "b" }"#), (3, vec![]));
+    // Zipped, rate 2 and model a never meet.
+    let zipped = GRID.replace("[1, 2]", "[1, 2]\nzip = \"z\"").replace("[\"a\", \"b\"]", "[\"a\", \"b\"]\nzip = \"z\"");
+    assert_eq!(warnings(&zipped, r#"{ "load.rate_per_s" = 2, "traffic.base.model" = "a" }"#), (2, idle));
+    assert_eq!(warnings(&zipped, r#"{ "load.rate_per_s" = 2, "traffic.base.model" = "b" }"#), (1, vec![]));
 }
 
 #[test]
