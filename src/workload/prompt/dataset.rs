@@ -1,7 +1,7 @@
 //! Reads a file of conversations row by row, keeps what can be sent and counts what cannot.
 //!
 //! The file is streamed: neither the file nor a parsed copy of it is held. Prompts go to a [`Texts`]
-//! collection (memory, or a spool file beyond 64 MiB); a row costs 28 bytes beside its text, and 16 in
+//! collection (memory, or a spool file beyond 16 MiB); a row costs 28 bytes beside its text, and 16 in
 //! the set that finds duplicates while loading.
 
 use std::collections::HashSet;

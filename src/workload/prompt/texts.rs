@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
 /// Texts beyond this many bytes go to disk.
-const LARGEST_BUFFER: usize = 64 << 20;
+const LARGEST_BUFFER: usize = 16 << 20;
 
 /// Where a text lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,62 @@
+//! What preparing a run costs: arrivals, prompts, counting. `cargo bench --bench workload`.
+#![allow(missing_docs)]
+
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+use llm_bench::assets::Assets;
+use llm_bench::measure::timeline::{Phase, RequestId};
+use llm_bench::protocol::Prompt;
+use llm_bench::seed::Seed;
+use llm_bench::tokens;
+use llm_bench::workload::Traffic;
+
+fn main() {
+    divan::main();
+}
+
+fn traffic(load: &str) -> Traffic {
+    let text = format!(
+        "schema = 1\nname = \"bench\"\n[backends.main]\nprotocol = \"openai-chat\"\nurl = \"sim:8b-h100\"\n\
+         [workloads.w]\nprompts = {{ kind = \"synthetic\" }}\ninput_tokens = {{ kind = \"fixed\", value = 1000 }}\n\
+         output_tokens = {{ kind = \"lognormal\", median = 180, p99 = 900, max = 1024 }}\n\
+         [[traffic]]\nname = \"a\"\nbackend = \"main\"\nworkload = \"w\"\nweight = 0.7\n\
+         [[traffic]]\nname = \"b\"\nbackend = \"main\"\nworkload = \"w\"\nweight = 0.3\n[load]\n{load}\n"
+    );
+    let scenario = toml::from_str(&text).expect("the scenario of this benchmark is valid");
+    Traffic::build(&scenario, Seed::root(1), None, &Assets::new(".")).expect("it names no files")
+}
+
+fn prompt(traffic: &Traffic, index: u64) -> Prompt {
+    traffic.content(Phase::Measure, RequestId::Open { index }, 0).prompt
+}
+
+#[divan::bench(sample_count = 5, args = ["poisson\"\nsplit = \"draw", "poisson\"\nsplit = \"exact", "gamma\"\ncv = 2\nsplit = \"draw"])]
+fn a_million_arrivals(bencher: Bencher<'_, '_>, load: &str) {
+    let traffic = traffic(&format!("rate_per_s = 100\nkind = \"{load}\""));
+    let open = traffic.open().expect("the load is open");
+    bencher.counter(ItemsCount::new(1_000_000_u64)).bench_local(|| open.schedule().take(1_000_000).last());
+}
+
+#[divan::bench(sample_count = 5)]
+fn a_thousand_prompts_of_1000_tokens(bencher: Bencher<'_, '_>) {
+    let traffic = traffic("kind = \"poisson\"\nrate_per_s = 100");
+    bencher.counter(ItemsCount::new(1000_u64)).bench_local(|| {
+        for index in 0..1000 {
+            divan::black_box(prompt(&traffic, index));
+        }
+    });
+}
+
+#[divan::bench(sample_count = 5)]
+fn count_with_the_built_in_tokenizer(bencher: Bencher<'_, '_>) {
+    let traffic = traffic("kind = \"poisson\"\nrate_per_s = 100");
+    let mut text = String::new();
+    for index in 0..200 {
+        if let Prompt::Text(prompt) = prompt(&traffic, index) {
+            text.push_str(&prompt);
+            text.push_str(". Benchmarking tokenisation, 12345 times!\n\n");
+        }
+    }
+    let tokenizer = tokens::builtin();
+    bencher.counter(BytesCount::new(text.len())).bench_local(|| tokenizer.count(&text));
+}
