@@ -44,7 +44,7 @@ pub fn build_with(
     let options = BuildOptions { scenario, datasets };
     match build_plan(loaded.scenario.file(), &mut base, assets, options) {
         Ok(Built { plan, warnings }) => {
-            let warnings = warnings.iter().map(|warning| doubt(warning, document)).collect::<Vec<_>>();
+            let warnings = warnings.iter().filter_map(|warning| doubt(warning, document)).collect::<Vec<_>>();
             let mut found = Diagnostics::new();
             found.extend(warnings);
             Ok(Planned { plan, warnings: found })
@@ -115,7 +115,6 @@ fn diagnostics(error: PlanError<Diagnostics>, document: &Document) -> Vec<Diagno
         PlanError::NotASetting { .. } => (&codes::NOT_SWEEPABLE, None),
         PlanError::ZipLength { .. } => (&codes::ZIP_LENGTH, None),
         PlanError::ExcludeAxis { .. } => (&codes::EXCLUDE_AXIS, None),
-        PlanError::ExcludeValue { .. } => (&codes::EXCLUDE_VALUE, None),
         PlanError::AllExcluded { .. } => (&codes::NO_POINT, None),
         PlanError::Limit { key, .. } => {
             (&codes::LIMIT, Some(format!("make the plan smaller, or raise `limits.{key}`")))
@@ -149,10 +148,12 @@ fn span(site: &Site, document: &Document) -> Span {
     }
 }
 
-fn doubt(warning: &PlanWarning, document: &Document) -> Diagnostic {
+fn doubt(warning: &PlanWarning, document: &Document) -> Option<Diagnostic> {
     let (code, pointer) = match warning {
         PlanWarning::LimitUnchecked { key } => (&codes::LIMIT_UNCHECKED, format!("/limits/{key}")),
         PlanWarning::LonelyZip { axis, .. } => (&codes::LONELY_ZIP, format!("/sweep/{axis}/zip")),
+        // The scenario pass has said it already.
+        PlanWarning::IdleExclude { .. } => return None,
     };
-    Diagnostic::warning(code, warning.to_string()).at(document.span(&pointer_of(&pointer)), "")
+    Some(Diagnostic::warning(code, warning.to_string()).at(document.span(&pointer_of(&pointer)), ""))
 }

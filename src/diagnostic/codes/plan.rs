@@ -23,11 +23,7 @@ codes! {
         "At least one combination of axis values must remain.",
         bad: "[[sweep]]\naxis = \"seed\"\nvalues = [1]\n\n[[exclude]]\nmatch = { seed = 1 }",
         good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 1 }";
-    EXCLUDE_VALUE = "B0806", "an exclusion of a value that the axis does not have",
-        "The exclusion would leave nothing out.",
-        bad: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 3 }",
-        good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 2 }";
-    ID_COLLISION = "B0807", "two points share an id by chance",
+    ID_COLLISION = "B0806", "two points share an id by chance",
         "Ids are the first 12 characters of a digest. Another `seed` gives every point another digest.",
         bad: "", good: "";
     LIMIT_UNCHECKED = "B0905", "a limit that cannot be checked for all traffic",
