@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::plan::base::{AxisOrigin, Base};
 use crate::plan::error::PlanError;
-use crate::plan::range::range_values;
 use crate::scenario::file::{ScenarioFile, SweepConfig};
+use crate::scenario::range::range_values;
 
 /// An axis with its values.
 #[derive(Clone, Debug, PartialEq)]

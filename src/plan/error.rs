@@ -2,7 +2,7 @@
 
 use crate::assets::InputError;
 use crate::plan::base::AxisOrigin;
-use crate::plan::range::RangeError;
+use crate::scenario::range::RangeError;
 
 /// Why a scenario has no plan. `E` is the error of the document ([`crate::plan::Base::Error`]).
 #[derive(Debug, thiserror::Error)]

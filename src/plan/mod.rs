@@ -24,7 +24,6 @@ pub mod length;
 pub mod limits;
 pub mod model;
 pub mod pair;
-pub mod range;
 pub mod render;
 pub mod sample;
 pub mod saved;

@@ -15,6 +15,7 @@ mod leaks;
 mod merge;
 mod partial;
 mod pin;
+pub mod range;
 mod read;
 mod rules;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! What other modules build on: documents, patches, merging, variables.
 
+use crate::scenario::range::range_values;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -216,13 +217,19 @@ fn a_checked_scenario_survives_the_way_through_a_plan() {
 fn ranges_have_exact_ends_and_whole_numbers_where_asked() {
     use file::{RangeBounds, RangeConfig};
     let bounds = |from, to, count| RangeBounds { from, to, count };
-    assert_eq!(RangeConfig::Linear(bounds(1.0, 2.0, 3)).values(false), [json!(1), json!(1.5), json!(2)]);
+    assert_eq!(
+        range_values(&RangeConfig::Linear(bounds(1.0, 2.0, 3)), false).unwrap(),
+        [json!(1), json!(1.5), json!(2)]
+    );
     // 1, 16^(1/4) = 2, 4, 8, 16: exact or one ulp off in the middle, exact at the ends.
-    let log = RangeConfig::Log(bounds(1.0, 16.0, 5)).values(true);
+    let log = range_values(&RangeConfig::Log(bounds(1.0, 16.0, 5)), true).unwrap();
     assert_eq!(log, [json!(1), json!(2), json!(4), json!(8), json!(16)]);
-    assert_eq!(RangeConfig::Log(bounds(0.1, 7.3, 4)).values(false)[3], json!(7.3));
+    assert_eq!(range_values(&RangeConfig::Log(bounds(0.1, 7.3, 4)), false).unwrap()[3], json!(7.3));
     // Falling ranges are ranges too.
-    assert_eq!(RangeConfig::Linear(bounds(4.0, 1.0, 4)).values(true), [json!(4), json!(3), json!(2), json!(1)]);
+    assert_eq!(
+        range_values(&RangeConfig::Linear(bounds(4.0, 1.0, 4)), true).unwrap(),
+        [json!(4), json!(3), json!(2), json!(1)]
+    );
 }
 
 #[test]

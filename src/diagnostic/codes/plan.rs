@@ -17,7 +17,7 @@ codes! {
         good: "[workloads.chat]\ntokenizer = \"builtin\"";
     SAME_POINT = "B0804", "two points are the same experiment",
         "An axis that changes nothing in what is measured would measure the same point twice. To repeat a point, sweep `seed`.",
-        bad: "[tokenizers.other]\nkind = \"builtin\"\n\n[[sweep]]\naxis = \"tokenizers.other.kind\"\nvalues = [\"builtin\"]\n\n[[sweep]]\naxis = \"backends.unused.url\"\nvalues = [\"http://a\", \"http://b\"]\n\n[backends.unused]\nprotocol = \"openai-chat\"\nurl = \"http://c\"",
+        bad: "[backends.spare]\nprotocol = \"openai-chat\"\nurl = \"http://a\"\n\n[[sweep]]\naxis = \"backends.spare.url\"\nvalues = [\"http://b\", \"http://c\"]",
         good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]";
     NO_POINT = "B0805", "the exclusions leave no point",
         "At least one combination of axis values must remain.",
@@ -26,10 +26,4 @@ codes! {
     ID_COLLISION = "B0806", "two points share an id by chance",
         "Ids are the first 12 characters of a digest. Another `seed` gives every point another digest.",
         bad: "", good: "";
-    LIMIT_UNCHECKED = "B0905", "a limit that cannot be checked for all traffic",
-        "The lengths of a dataset or the price of a backend are not known.",
-        bad: "[limits]\ncost_usd = 1", good: "[limits]\nrequests = 100_000";
-    LONELY_ZIP = "B0906", "an axis that is zipped with no other",
-        "`zip` lets axes with the same word advance together; alone it does nothing.",
-        bad: "[[sweep]]\naxis = \"seed\"\nzip = \"a\"\nvalues = [1, 2]", good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]";
 }

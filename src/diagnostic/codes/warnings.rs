@@ -19,4 +19,10 @@ codes! {
         "Rate times duration is below one request: most runs of this point would measure nothing.",
         bad: "phases.measure = { duration = \"10s\" }\n\n[load]\nrate_per_s = 0.01",
         good: "phases.measure = { duration = \"10m\" }\n\n[load]\nrate_per_s = 0.5";
+    LIMIT_UNCHECKED = "B0905", "a limit that cannot be checked for all traffic",
+        "The lengths of a dataset or the price of a backend are not known.",
+        bad: "[limits]\ncost_usd = 1", good: "[limits]\nrequests = 100_000";
+    LONELY_ZIP = "B0906", "an axis that is zipped with no other",
+        "`zip` lets axes with the same word advance together; alone it does nothing.",
+        bad: "[[sweep]]\naxis = \"seed\"\nzip = \"a\"\nvalues = [1, 2]", good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]";
 }

@@ -10,6 +10,7 @@ use super::super::tree::{Item, Node};
 use crate::diagnostic::text::{quote, suggestion};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, codes};
 use crate::scenario::file::{ExcludeConfig, RangeConfig, SweepConfig};
+use crate::scenario::range::{RangeError, range_values};
 
 /// An axis that names a setting, with the values it takes and where each is written.
 struct Axis<'a> {
@@ -138,14 +139,15 @@ fn ranged(
         );
         return None;
     }
-    let values = range.values(whole);
-    let repeated =
-        (1..values.len()).find(|at| values[..*at].iter().rev().take(1).any(|before| same(before, &values[*at])));
-    if let Some(at) = repeated {
-        let message = format!("the range of {name} gives {} more than once", values[at]);
-        fail("count", message, "fewer values, or ends further apart");
-        return None;
-    }
+    let values = match range_values(range, whole) {
+        Ok(values) => values,
+        Err(RangeError::Twice { value, .. }) => {
+            let message = format!("the range of {name} gives {value} more than once");
+            fail("count", message, "fewer values, or ends further apart");
+            return None;
+        }
+        Err(RangeError::NotFinite | RangeError::NotPositive { .. }) => return None,
+    };
     let (from, to) = (place(document, index, &["range", "from"]), place(document, index, &["range", "to"]));
     let last = values.len() - 1;
     Some(values.into_iter().enumerate().map(|(at, value)| (value, if at == last { to } else { from })).collect())
@@ -271,29 +273,4 @@ fn exclusion(
             );
         }
     }
-}
-
-impl RangeConfig {
-    /// The values, first to last; rounded to whole numbers when `whole`.
-    pub fn values(&self, whole: bool) -> Vec<Value> {
-        let (Self::Linear(bounds) | Self::Log(bounds)) = self;
-        let last = bounds.count.saturating_sub(1);
-        let value = |step: u32| {
-            // The ends are exact: they are what the file says.
-            let number = match (step, self) {
-                (0, _) => bounds.from,
-                (step, _) if step == last => bounds.to,
-                (step, Self::Linear(_)) => bounds.from + (bounds.to - bounds.from) * f64::from(step) / f64::from(last),
-                (step, Self::Log(_)) => bounds.from * (bounds.to / bounds.from).powf(f64::from(step) / f64::from(last)),
-            };
-            number_value(if whole { number.round() } else { number })
-        };
-        (0..=last).map(value).collect()
-    }
-}
-
-/// A whole number as an integer, so that `4` and `4.0` are one value.
-fn number_value(number: f64) -> Value {
-    #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-    if number.fract() == 0.0 && number.abs() < 9e15 { Value::from(number as i64) } else { Value::from(number) }
 }
