@@ -34,11 +34,15 @@ fn load_as(name: &str, bytes: &[u8]) -> Loading {
         "minimal.toml" => Ok(MINIMAL.as_bytes().to_vec()),
         path => fs::read(root().join("tests/bad").join(path)).map_err(|error| std::io::Error::from(error.kind())),
     };
-    let mut loading = load(Request { path: name, text: bytes, sets: &sets, env: &env, read: &read });
-    // What only shows when the points are made is part of the same picture.
+    load(Request { path: name, text: bytes, sets: &sets, env: &env, read: &read })
+}
+
+/// [`load_as`], and the plan of it: what only shows when the points are made is part of the picture.
+fn plan_as(name: &str, bytes: &[u8]) -> Loading {
+    let mut loading = load_as(name, bytes);
     if let Ok(loaded) = &mut loading.result {
-        let planned = document::build(loaded, &Assets::new(root().join("tests/bad")), PlanScenario::default());
-        match planned {
+        let assets = Assets::new(root().join("tests/bad"));
+        match document::build(loaded, &assets, PlanScenario::default()) {
             Ok(planned) => loaded.warnings.extend(planned.warnings),
             Err(found) => loading.result = Err(found),
         }
@@ -85,7 +89,7 @@ fn every_bad_scenario_says_exactly_what_is_committed() {
     let mut differences = Vec::new();
     for path in corpus() {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let loading = load_as(name, &fs::read(&path).unwrap());
+        let loading = plan_as(name, &fs::read(&path).unwrap());
         let found = findings(&loading);
         if found.is_empty() {
             differences.push(format!("{name} is fine"));
@@ -104,7 +108,7 @@ fn every_bad_scenario_says_exactly_what_is_committed() {
 fn no_format_shows_a_secret() {
     for path in corpus() {
         let bytes = fs::read(&path).unwrap();
-        let loading = load_as(path.file_name().unwrap().to_str().unwrap(), &bytes);
+        let loading = plan_as(path.file_name().unwrap().to_str().unwrap(), &bytes);
         let found = findings(&loading);
         for text in [
             render::json(found, &loading.sources),
@@ -121,7 +125,7 @@ fn every_code_has_a_bad_scenario() {
     let mut seen = BTreeSet::new();
     for path in corpus() {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let ids = found_codes(&load_as(name, &fs::read(&path).unwrap()));
+        let ids = found_codes(&plan_as(name, &fs::read(&path).unwrap()));
         // Files are named after the code they show, so that the picture book can be browsed by it.
         let own = name.split(['-', '.']).next().unwrap();
         if own.starts_with("B0") {
@@ -142,7 +146,7 @@ fn the_examples_of_every_code_hold() {
             let whole = example.lines().any(|line| line.starts_with("schema") || line.starts_with("extends"));
             if whole { example.to_owned() } else { format!("schema = 1\nextends = \"minimal.toml\"\n{example}\n") }
         };
-        let bad = load_as("root.toml", text(code.bad).as_bytes());
+        let bad = plan_as("root.toml", text(code.bad).as_bytes());
         assert!(found_codes(&bad).contains(&code.id), "{}: {:?}", code.id, found_codes(&bad));
         let good = load_as("root.toml", text(code.good).as_bytes());
         let shown = render::human(findings(&good), &good.sources, false);
