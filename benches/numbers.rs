@@ -10,7 +10,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const BENCH: &str = env!("CARGO_BIN_EXE_bench");
+/// The binary that is measured: the one of this build, or the one that `BENCH_BINARY` names.
+fn bench() -> std::ffi::OsString {
+    std::env::var_os("BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_bench").into())
+}
 
 fn main() {
     let memory = std::env::args().any(|argument| argument == "--memory");
@@ -36,7 +39,7 @@ fn row(what: &str, goal: &str, here: &str) {
 /// Wall time of a command from start to exit.
 fn run(folder: &Path, arguments: &[&str]) -> Duration {
     let began = Instant::now();
-    let output = Command::new(BENCH).args(arguments).current_dir(folder).output().unwrap();
+    let output = Command::new(bench()).args(arguments).current_dir(folder).output().unwrap();
     let elapsed = began.elapsed();
     let code = output.status.code();
     let accepted = matches!(code, Some(0 | 2 | 99 | 101));
@@ -115,7 +118,7 @@ const SHORT: &str = "schema = 1\nname = \"short\"\n\n[backends.main]\nprotocol =
 fn million_requests(folder: &Path) {
     std::fs::write(folder.join("short.toml"), SHORT).unwrap();
     let began = Instant::now();
-    let mut child = Command::new(BENCH)
+    let mut child = Command::new(bench())
         .args(["apply", "short.toml", "--rerun", "--quiet"])
         .current_dir(folder)
         .stdout(Stdio::null())
