@@ -193,7 +193,7 @@ impl World {
     }
 }
 
-fn records(path: &Path) -> Vec<RequestRecord> {
+pub(super) fn records(path: &Path) -> Vec<RequestRecord> {
     let bytes = fs::read(path).unwrap();
     RequestsReader::new(bytes.as_slice()).collect::<Result<_, _>>().unwrap()
 }

@@ -224,3 +224,42 @@ fn kills_at_fifty_random_moments_lose_no_finished_point() {
         assert!(report.points.contains(&stored));
     }
 }
+
+#[test]
+fn a_kill_between_records_and_report_measures_the_point_once_more() {
+    let slo = "[traffic.slo]\nttft_ms = { p50 = 60000 }\n";
+    let world = World::new(&scenario("sim:tiny?jitter=0", "", ONE_USER, "{ requests = 5 }", slo));
+    for tries in 1..=3_usize {
+        let (ran, applied) = world.apply_json(&["--run-id", "a"]);
+        assert_eq!((ran.code, applied.measured), (Some(0), 1), "try {tries}: {}", ran.stderr);
+        let name = applied.report.points[0].requests_file.clone();
+        assert_eq!(name, (tries > 1).then(|| format!("requests-{tries}.jsonl.gz")));
+        assert_eq!(world.stored(".jsonl.gz").len(), tries, "nothing is overwritten");
+        if tries < 3 {
+            // What a kill at that moment leaves.
+            for path in world.stored("/report.json") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    // Judging anew reads the records that belong to the report.
+    let records = world.stored("requests-3.jsonl.gz");
+    let first = super::harness::records(&records[0])
+        .iter()
+        .map(|record| record.events.as_ref().unwrap().first_ns - record.stamps_ns.intended)
+        .min()
+        .unwrap();
+    for path in world.stored(".jsonl.gz") {
+        if path != records[0] {
+            fs::write(path, b"not the records of this report").unwrap();
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let target = first as f64 / 1e6;
+    world.edit("p50 = 60000", &format!("p50 = {target}"));
+    let (_, applied) = world.apply_json(&[]);
+    assert_eq!(applied.measured, 0);
+    let slo = &applied.report.points[0].slo[0];
+    assert_eq!(slo.judged_by, llm_bench::report::model::JudgedBy::Requests);
+    assert!(slo.met >= 1, "the quickest request is within its own TTFT: {slo:?}");
+}
