@@ -192,11 +192,11 @@ async fn judge_again(
     if needs_records(&report, &spec) {
         let of_run = report.reused_from.as_deref();
         let holder = sources.iter().find(|run| {
-            run.points.get(&report.id).is_some_and(|point| point.has_requests)
+            run.points.get(&report.id).is_some_and(|point| point.last_requests.is_some())
                 && of_run.is_none_or(|id| run.path.run_id() == id)
         });
         if let Some(run) = holder
-            && let Some(bytes) = store.get(&run.path.point_requests(&report.id)?).await?
+            && let Some(bytes) = store.get(&run.path.point_file(&report.id, requests_file(&report))?).await?
         {
             // A file that cannot be read to its end falls back on the report's own histograms.
             let records = RequestsReader::new(bytes.as_ref()).map_while(Result::ok);
@@ -204,6 +204,11 @@ async fn judge_again(
         }
     }
     Ok(rejudge(&report, &spec))
+}
+
+/// Name of the records beside the report of a point.
+fn requests_file(report: &PointReport) -> &str {
+    report.requests_file.as_deref().unwrap_or("requests.jsonl.gz")
 }
 
 fn judge_spec(plan: &Plan, index: usize) -> Result<JudgeSpec, ApplyError> {

@@ -8,6 +8,7 @@ pub mod address;
 pub mod error;
 pub mod event;
 pub mod held;
+pub mod mask;
 pub mod point;
 pub mod probe;
 mod run;

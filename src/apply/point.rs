@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::ApplyError;
+use super::mask::Mask;
 use crate::engine::clock::PointClock;
 use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, WindowView};
 use crate::measure::distribution::Distribution;
@@ -78,6 +79,7 @@ pub fn start(
     job: Job,
     spec: MeasureSpec,
     repeats: CountRepeats,
+    mask: Mask,
     records: PathBuf,
     stop: &Stop,
     grace: Duration,
@@ -98,6 +100,7 @@ pub fn start(
         writer: RequestsWriter::new(BufWriter::new(file)),
         counts: Arc::clone(&counts),
         not_started: 0,
+        mask,
     };
     thread::Builder::new()
         .name("bench-collect".to_owned())
@@ -120,6 +123,7 @@ struct Collector {
     writer: RequestsWriter<BufWriter<File>>,
     counts: Arc<Counts>,
     not_started: u64,
+    mask: Mask,
 }
 
 impl Collector {
@@ -128,7 +132,8 @@ impl Collector {
         // channel and the measurement would change. The error is reported at the end.
         let mut failure = None;
         let mut open = true;
-        while let Some(timeline) = timelines.blocking_recv() {
+        while let Some(mut timeline) = timelines.blocking_recv() {
+            self.mask.timeline(&mut timeline);
             if let (true, Some(end)) = (open, window.end()) {
                 self.accumulator.close_window(end);
                 open = false;

@@ -79,6 +79,12 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
+    /// What was seen, to mask secrets that a server echoes.
+    pub fn reason_mut(&mut self) -> &mut String {
+        let (Self::NotReady { reason, .. } | Self::Refused { reason, .. }) = self;
+        reason
+    }
+
     /// Whether trying again later may help.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::NotReady { .. })

@@ -26,6 +26,7 @@ use crate::store::runs;
 use crate::store::{GZIP, JSON, Kept, Spool, Store};
 use crate::transport::http_client::HttpClient;
 use crate::units::Nanos;
+use crate::workload::Library;
 use crate::workload::{Content, Traffic};
 
 /// Time workers get to start before the clock of a point does.
@@ -102,7 +103,9 @@ pub async fn apply(
                     held.insert(id.to_owned(), report);
                 }
             }
-            let run = Run::new(plan, store, spool, options, entry.path, held, Vec::new());
+            let orphans = entry.points.iter().filter(|(_, point)| point.finished_at.is_none());
+            let orphans = orphans.filter_map(|(id, point)| Some((id.clone(), point.last_requests?))).collect();
+            let run = Run::new(plan, store, spool, options, entry.path, held, Vec::new(), orphans);
             run.carry_out(true, &wanted, stop, observer).await
         }
         Chosen::Opened { path, sources } => {
@@ -115,7 +118,7 @@ pub async fn apply(
             let seen = plan.points.iter().filter(|point| !taken.contains_key(&point.id));
             let seen = seen.filter(|point| held::seen_before(point, &history, now)).map(|point| point.id.clone());
             let seen = seen.collect();
-            let run = Run::new(plan, store, spool, options, path, taken, seen);
+            let run = Run::new(plan, store, spool, options, path, taken, seen, BTreeMap::new());
             run.carry_out(false, &wanted, stop, observer).await
         }
     }
@@ -169,6 +172,10 @@ struct Run<'a> {
     kept: Option<Kept>,
     measured: usize,
     started_at: Timestamp,
+    /// Tokenizers and datasets, loaded once for all points.
+    library: Arc<Library>,
+    /// Numbers of record files without a report, by point id: what a kill between the two leaves.
+    orphans: BTreeMap<String, u32>,
 }
 
 impl<'a> Run<'a> {
@@ -180,7 +187,9 @@ impl<'a> Run<'a> {
         path: RunPath,
         held: BTreeMap<String, PointReport>,
         seen: Vec<String>,
+        orphans: BTreeMap<String, u32>,
     ) -> Self {
+        let library = Arc::new(Library::new(options.assets.clone()));
         Self {
             plan,
             store,
@@ -193,6 +202,8 @@ impl<'a> Run<'a> {
             kept: None,
             measured: 0,
             started_at: Timestamp::now(),
+            library,
+            orphans,
         }
     }
 
@@ -278,17 +289,17 @@ impl<'a> Run<'a> {
         let point = &self.plan.points[index];
         let salt = self.path.run_id().to_owned();
         let seed = self.plan.point_seed(index).map_err(|error| ApplyError::Internal(error.to_string()))?;
-        let assets = self.options.assets.clone();
+        let library = Arc::clone(&self.library);
         let for_traffic = file.clone();
         // Loading a tokenizer or a dataset takes seconds: signals must be heard meanwhile.
-        let traffic = tokio::task::spawn_blocking(move || Traffic::build(&for_traffic, seed, Some(&salt), &assets))
+        let traffic = tokio::task::spawn_blocking(move || library.traffic(&for_traffic, seed, Some(&salt)))
             .await
             .map_err(|error| ApplyError::Internal(error.to_string()))??;
         let traffic = Arc::new(traffic);
         let plan = loop_plan(&traffic);
         let job = self.job(file, &traffic, plan.clone(), servers)?;
         let spec = measure_spec(file, &traffic, &plan);
-        let records = self.spool.file(&self.path.point_requests(&point.id)?)?;
+        let records = self.spool.file(&self.records_path(&point.id)?)?;
         let repeats = Box::new(move |measured: &[u64]| traffic.repeated_prompts(measured));
         let expected = Duration::from_secs_f64(point.estimate.wall_s);
         observer(Event::PointStarted {
@@ -298,7 +309,7 @@ impl<'a> Run<'a> {
             coordinates: point.coordinates.clone(),
             expected,
         });
-        let mut started = point::start(job, spec, repeats, records, stop, self.options.grace)?;
+        let mut started = point::start(job, spec, repeats, servers.mask(), records, stop, self.options.grace)?;
         let pace = Pace { index, total: self.plan.points.len(), expected, left };
         let measured = watch(&mut started, pace, stop, observer).await?;
         self.take_in(index, point, measured, observer).await
@@ -349,10 +360,13 @@ impl<'a> Run<'a> {
             });
         }
         // Records first: a point counts as finished once its report is there.
-        let requests = self.path.point_requests(&point.id)?;
+        let requests = self.records_path(&point.id)?;
+        if self.orphans.contains_key(&point.id) {
+            report.requests_file = requests.rsplit('/').next().map(str::to_owned);
+        }
         if let Err(kept) = self.spool.store_file(self.store, &requests, GZIP).await {
             observer(Event::Warning(kept.to_string()));
-            self.kept = Some(kept);
+            self.note(kept);
         }
         self.store_point(&report).await;
         self.measured += 1;
@@ -361,14 +375,32 @@ impl<'a> Run<'a> {
         Ok(None)
     }
 
+    /// Where the records of a point go. Objects are never overwritten: after a kill between the records of a
+    /// point and its report, the records of the next try have a number, and its report names them.
+    fn records_path(&self, id: &str) -> Result<String, ApplyError> {
+        let earlier = self.orphans.get(id).copied().unwrap_or(0);
+        Ok(self.path.point_requests(id, earlier + 1)?)
+    }
+
     async fn store_point(&mut self, report: &PointReport) {
         let (Ok(path), Ok(bytes)) = (self.path.point_report(&report.id), PointFile::new(report.clone()).to_vec())
         else {
             return;
         };
         if let Err(kept) = self.spool.store_bytes(self.store, &path, bytes.into(), JSON).await {
-            self.kept = Some(kept);
+            self.note(kept);
         }
+    }
+
+    /// Something stays in the spool. With the plan beside it the spool is a store that `bench report` reads.
+    fn note(&mut self, kept: Kept) {
+        if self.kept.is_none()
+            && let Ok(file) = self.spool.file(&self.path.plan_json())
+        {
+            // What matters is kept; a disk that refuses this much has been reported.
+            let _ = std::fs::write(file, self.plan.to_json());
+        }
+        self.kept = Some(kept);
     }
 
     /// Writes the last object of this call: the report, or what an interrupted run leaves.
@@ -406,7 +438,7 @@ impl<'a> Run<'a> {
 
     fn keep(&mut self, kept: Kept) -> String {
         let path = kept.file.display().to_string();
-        self.kept = Some(kept);
+        self.note(kept);
         path
     }
 

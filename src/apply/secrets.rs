@@ -45,7 +45,16 @@ pub enum SecretError {
     },
 }
 
-/// All request headers of a backend, secret ones marked sensitive so that no `Debug` prints them.
+/// Request headers, and the secrets in them.
+#[derive(Debug, Default)]
+pub struct Headers {
+    /// All headers; secret ones are marked sensitive so that no `Debug` prints them.
+    pub headers: HeaderMap,
+    /// The secrets alone, to mask them where a server echoes them.
+    pub secrets: Vec<SecretString>,
+}
+
+/// All request headers of a backend.
 ///
 /// # Errors
 /// All references that cannot be resolved, not only the first.
@@ -54,8 +63,9 @@ pub fn headers(
     config: &OpenaiConfig,
     env: &BTreeMap<String, String>,
     assets: &Assets,
-) -> Result<HeaderMap, Vec<SecretError>> {
+) -> Result<Headers, Vec<SecretError>> {
     let mut headers = HeaderMap::new();
+    let mut secrets = Vec::new();
     let mut errors = Vec::new();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let accept = if config.stream { "text/event-stream" } else { "application/json" };
@@ -79,12 +89,13 @@ pub fn headers(
         Ok(Some(value)) => {
             let prefix = reference.prefix.as_deref().unwrap_or(default_prefix);
             match HeaderValue::try_from(format!("{prefix}{}", value.expose_secret())) {
-                Ok(mut value) => {
-                    value.set_sensitive(true);
-                    headers.insert(name, value);
+                Ok(mut header) => {
+                    header.set_sensitive(true);
+                    headers.insert(name, header);
                 }
                 Err(_) => errors.push(SecretError::NotAHeader { at }),
             }
+            secrets.push(value);
         }
         Err(error) => errors.push(error),
     };
@@ -100,7 +111,7 @@ pub fn headers(
         }
     }
     errors.extend(bad_names);
-    if errors.is_empty() { Ok(headers) } else { Err(errors) }
+    if errors.is_empty() { Ok(Headers { headers, secrets }) } else { Err(errors) }
 }
 
 fn resolve(
@@ -151,7 +162,9 @@ mod tests {
              secret_headers = { X-Token = { file = 'token', prefix = 'T ' } }",
         );
         let env = BTreeMap::from([("KEY".to_owned(), "env-canary".to_owned())]);
-        let headers = headers("main", &config, &env, &Assets::new(folder.path())).unwrap();
+        let Headers { headers, secrets } = headers("main", &config, &env, &Assets::new(folder.path())).unwrap();
+        let secrets: Vec<_> = secrets.iter().map(ExposeSecret::expose_secret).collect();
+        assert_eq!(secrets, ["env-canary", "file-canary"]);
         assert_eq!(headers["authorization"], "Bearer env-canary");
         assert_eq!(headers["x-token"], "T file-canary");
         assert_eq!(headers["x-team"], "a");

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use secrecy::SecretString;
 use url::Url;
 
 use super::address::{api_root, endpoint};
+use super::mask::Mask;
 use super::probe::{self, Probed, Subject};
+use super::secrets::Headers;
 use super::{ApplyError, Event, secrets};
 use crate::assets::Assets;
 use crate::engine::Target;
@@ -38,6 +41,7 @@ pub struct Servers {
     simulators: BTreeMap<String, SimProcess>,
     ready: BTreeMap<String, Ready>,
     probed: BTreeMap<Key, Probed>,
+    secrets: Vec<SecretString>,
 }
 
 impl Servers {
@@ -47,7 +51,15 @@ impl Servers {
     /// When no HTTP client can be made.
     pub fn new(env: BTreeMap<String, String>, assets: Assets) -> Result<Self, ApplyError> {
         let client = HttpClient::new().map_err(|error| ApplyError::Internal(error.to_string()))?;
-        Ok(Self { env, assets, client, simulators: BTreeMap::new(), ready: BTreeMap::new(), probed: BTreeMap::new() })
+        Ok(Self {
+            env,
+            assets,
+            client,
+            simulators: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            probed: BTreeMap::new(),
+            secrets: Vec::new(),
+        })
     }
 
     /// Makes every backend and model of `points` ready. All problems of all backends are reported at
@@ -75,6 +87,7 @@ impl Servers {
             missing.dedup();
             return Err(ApplyError::Secrets(missing));
         }
+        let mask = self.mask();
         let mut failures = Vec::new();
         for file in points {
             for class in &file.traffic {
@@ -85,24 +98,35 @@ impl Servers {
                 }
                 observer(Event::Probing { backend: class.backend.clone(), model: class.model.clone() });
                 match self.probe(&class.backend, backend, &class.model).await {
-                    Ok(probed) => {
+                    Ok(mut probed) => {
+                        mask.facts(&mut probed.facts);
+                        probed.warnings.iter_mut().for_each(|warning| mask.apply(warning));
                         for warning in &probed.warnings {
                             observer(Event::Warning(warning.clone()));
                         }
                         observer(Event::Probed {
                             backend: class.backend.clone(),
-                            model: probed.model.clone(),
+                            model: masked(&mask, &probed.model),
                             software: probed.facts.software.clone().or_else(|| probed.facts.server_header.clone()),
                         });
                         self.probed.insert(key, probed);
                     }
-                    // A backend that failed for one model is not asked again for another point.
-                    Err(failure) if failures.contains(&failure) => {}
-                    Err(failure) => failures.push(failure),
+                    Err(mut failure) => {
+                        mask.apply(failure.reason_mut());
+                        // The same failure for another point is told once.
+                        if !failures.contains(&failure) {
+                            failures.push(failure);
+                        }
+                    }
                 }
             }
         }
         if failures.is_empty() { Ok(()) } else { Err(ApplyError::Probe(failures)) }
+    }
+
+    /// Masks the secrets of all backends that were resolved.
+    pub fn mask(&self) -> Mask {
+        Mask::new(&self.secrets)
     }
 
     async fn resolve(&mut self, name: &str, backend: &BackendConfig) -> Result<(), ApplyError> {
@@ -111,7 +135,9 @@ impl Servers {
             return Ok(());
         }
         let config = backend.openai();
-        let headers = secrets::headers(name, config, &self.env, &self.assets).map_err(ApplyError::Secrets)?;
+        let Headers { headers, secrets } =
+            secrets::headers(name, config, &self.env, &self.assets).map_err(ApplyError::Secrets)?;
+        self.secrets.extend(secrets);
         let address = match config.url.strip_prefix("sim:") {
             Some(profile) => self.simulator(name, profile).await?,
             None => config.url.clone(),
@@ -183,6 +209,12 @@ impl Servers {
             })
             .collect()
     }
+}
+
+fn masked(mask: &Mask, text: &str) -> String {
+    let mut text = text.to_owned();
+    mask.apply(&mut text);
+    text
 }
 
 /// Everything that makes a backend another one, as text. References to secrets, never values.

@@ -184,6 +184,7 @@ fn assemble(
         coordinates: BTreeMap::new(),
         loop_kind: if closed_loop { Loop::Closed } else { Loop::Open },
         reused_from: None,
+        requests_file: None,
         verdict: Verdict::None,
         validity: Validity::default(),
         errors: crate::report::model::Errors::default(),

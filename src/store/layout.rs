@@ -3,7 +3,7 @@
 //! ```text
 //! <scenario>/<plan digest>/runs/<run id>/plan.json
 //! <scenario>/<plan digest>/runs/<run id>/points/<point id>/report.json
-//! <scenario>/<plan digest>/runs/<run id>/points/<point id>/requests.jsonl.gz
+//! <scenario>/<plan digest>/runs/<run id>/points/<point id>/requests.jsonl.gz, then requests-2.jsonl.gz, …
 //! <scenario>/<plan digest>/runs/<run id>/report.json
 //! <scenario>/<plan digest>/runs/<run id>/report.partial.json, then report.partial-2.json, …
 //! ```
@@ -43,8 +43,8 @@ pub enum Object {
     Partial(u32),
     /// `points/<point id>/report.json`
     PointReport(String),
-    /// `points/<point id>/requests.jsonl.gz`
-    PointRequests(String),
+    /// `points/<point id>/requests.jsonl.gz` (1) or `requests-N.jsonl.gz`
+    PointRequests(String, u32),
 }
 
 impl RunPath {
@@ -107,12 +107,24 @@ impl RunPath {
         Ok(format!("{}/points/{}/report.json", self.folder(), checked("point id", point)?))
     }
 
-    /// Path of a point's request records, which are stored before its report.
+    /// Path of the `n`-th request records of a point, from 1. They are stored before its report; records that
+    /// a kill left without a report stay, and the next try has the next number.
     ///
     /// # Errors
     /// [`NameError`] for an id that cannot be part of a path.
-    pub fn point_requests(&self, point: &str) -> Result<String, NameError> {
-        Ok(format!("{}/points/{}/requests.jsonl.gz", self.folder(), checked("point id", point)?))
+    pub fn point_requests(&self, point: &str, n: u32) -> Result<String, NameError> {
+        match n {
+            0 | 1 => self.point_file(point, "requests.jsonl.gz"),
+            n => self.point_file(point, &format!("requests-{n}.jsonl.gz")),
+        }
+    }
+
+    /// Path of a file of a point, by its name.
+    ///
+    /// # Errors
+    /// [`NameError`] for an id or a name that cannot be part of a path.
+    pub fn point_file(&self, point: &str, name: &str) -> Result<String, NameError> {
+        Ok(format!("{}/points/{}/{}", self.folder(), checked("point id", point)?, checked("file", name)?))
     }
 }
 
@@ -140,16 +152,19 @@ pub fn parse(path: &str) -> Option<(RunPath, Object)> {
         ["plan.json"] => Object::Plan,
         ["report.json"] => Object::Report,
         ["report.partial.json"] => Object::Partial(1),
-        [name] => Object::Partial(partial_number(name)?),
+        [name] => Object::Partial(number(name, "report.partial-", ".json")?),
         ["points", point, "report.json"] => Object::PointReport(checked("point id", point).ok()?),
-        ["points", point, "requests.jsonl.gz"] => Object::PointRequests(checked("point id", point).ok()?),
+        ["points", point, "requests.jsonl.gz"] => Object::PointRequests(checked("point id", point).ok()?, 1),
+        ["points", point, name] => {
+            Object::PointRequests(checked("point id", point).ok()?, number(name, "requests-", ".jsonl.gz")?)
+        }
         _ => return None,
     };
     Some((RunPath::new(scenario, plan, run).ok()?, object))
 }
 
-fn partial_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("report.partial-")?.strip_suffix(".json")?;
+fn number(name: &str, before: &str, after: &str) -> Option<u32> {
+    let digits = name.strip_prefix(before)?.strip_suffix(after)?;
     let number: u32 = digits.parse().ok()?;
     // Only as it is written: not `02`, not `+2`, and 1 has no number.
     (number >= 2 && number.to_string() == digits).then_some(number)
@@ -181,9 +196,10 @@ mod tests {
         assert_eq!(run.partial(3), "latency-curve/0a1b/runs/nightly-28900/report.partial-3.json");
         assert_eq!(run.point_report("p-1").unwrap(), "latency-curve/0a1b/runs/nightly-28900/points/p-1/report.json");
         assert_eq!(
-            run.point_requests("p-1").unwrap(),
+            run.point_requests("p-1", 1).unwrap(),
             "latency-curve/0a1b/runs/nightly-28900/points/p-1/requests.jsonl.gz"
         );
+        assert!(run.point_requests("p-1", 2).unwrap().ends_with("/points/p-1/requests-2.jsonl.gz"));
         assert_eq!(runs_prefix("latency-curve", "0a1b").unwrap(), "latency-curve/0a1b/runs");
     }
 
@@ -226,7 +242,7 @@ mod tests {
                 (run.report(), Object::Report),
                 (run.partial(n), Object::Partial(n)),
                 (run.point_report(&point).unwrap(), Object::PointReport(point.clone())),
-                (run.point_requests(&point).unwrap(), Object::PointRequests(point.clone())),
+                (run.point_requests(&point, n).unwrap(), Object::PointRequests(point.clone(), n)),
             ] {
                 prop_assert_eq!(parse(&path), Some((run.clone(), object)));
             }

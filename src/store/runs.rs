@@ -40,8 +40,8 @@ pub struct RunEntry {
 pub struct PointEntry {
     /// When its report was stored: the point is finished.
     pub finished_at: Option<Timestamp>,
-    /// Whether its request records are stored.
-    pub has_requests: bool,
+    /// Number of the last request records that are stored, if there are any.
+    pub last_requests: Option<u32>,
 }
 
 impl RunEntry {
@@ -94,7 +94,10 @@ pub fn from_listing(objects: &[ObjectInfo]) -> Vec<RunEntry> {
             Object::Report => entry.finished_at = Some(info.modified),
             Object::Partial(n) => entry.last_partial = entry.last_partial.max(Some(n)),
             Object::PointReport(id) => entry.points.entry(id).or_default().finished_at = Some(info.modified),
-            Object::PointRequests(id) => entry.points.entry(id).or_default().has_requests = true,
+            Object::PointRequests(id, n) => {
+                let point = entry.points.entry(id).or_default();
+                point.last_requests = point.last_requests.max(Some(n));
+            }
         }
     }
     let mut runs: Vec<_> = found
@@ -144,6 +147,7 @@ mod tests {
             object("s/p/runs/new/plan.json", 200),
             object("s/p/runs/new/points/a/report.json", 210),
             object("s/p/runs/new/points/a/requests.jsonl.gz", 209),
+            object("s/p/runs/new/points/b/requests-3.jsonl.gz", 220),
             object("s/p/runs/new/points/b/requests.jsonl.gz", 220),
             object("s/p/runs/new/report.partial.json", 221),
             object("s/p/runs/new/report.partial-2.json", 222),
@@ -156,7 +160,7 @@ mod tests {
         let new = &runs[1];
         assert!(!new.is_finished() && runs[2].is_finished());
         assert_eq!(new.finished_points().collect::<Vec<_>>(), ["a"]);
-        assert!(new.points["b"].has_requests && new.points["b"].finished_at.is_none());
+        assert!(new.points["b"].last_requests == Some(3) && new.points["b"].finished_at.is_none());
         assert_eq!(new.last_partial, Some(2));
     }
 }

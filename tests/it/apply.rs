@@ -1,1 +1,13 @@
-//! Integration tests: apply.
+//! Integration tests: apply. The real binary, real sockets, real signals.
+
+mod failures;
+mod harness;
+mod interruption;
+mod llamacpp;
+mod probe;
+mod runs;
+mod scenarios;
+mod secrets;
+mod server;
+mod stores;
+mod validity;

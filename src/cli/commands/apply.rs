@@ -177,6 +177,8 @@ fn json(applied: &Applied, exit: Exit) -> String {
 fn conditions(applied: &Applied) -> Vec<Condition> {
     let mut conditions = of_report(&applied.report);
     if applied.interrupted {
+        // Of a plan that is still to be finished nobody can say that nothing of it completed.
+        conditions.retain(|condition| *condition != Condition::NothingMeasured);
         conditions.push(Condition::Interrupted);
     }
     if applied.kept.is_some() {

@@ -29,6 +29,10 @@ pub struct PointReport {
     /// The run that measured it, when this run took it over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused_from: Option<String>,
+    /// Name of the request records beside the report of the point, where it is not `requests.jsonl.gz`: an
+    /// earlier try was killed between its records and its report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_file: Option<String>,
     /// The worst verdict of its SLOs.
     #[serde(default)]
     pub verdict: Verdict,

@@ -87,9 +87,9 @@ async fn runs_can_be_resumed(store: &Store) {
     let run = RunPath::new("latency-curve", "0a1b", "nightly-1").unwrap();
     let put = async |path: String| store.create(&path, path.clone().into(), JSON).await.unwrap();
     put(run.plan_json()).await;
-    put(run.point_requests("a").unwrap()).await;
+    put(run.point_requests("a", 1).unwrap()).await;
     put(run.point_report("a").unwrap()).await;
-    put(run.point_requests("b").unwrap()).await;
+    put(run.point_requests("b", 1).unwrap()).await;
     // The process was killed here. Another opens the store and sees what is finished.
     let runs = runs_of_plan(store, "latency-curve", "0a1b").await.unwrap();
     assert_eq!(runs.len(), 1);

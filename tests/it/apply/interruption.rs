@@ -1,0 +1,265 @@
+//! Signals at any moment: what is finished stays, what is missing is measured once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use llm_bench::report::model::{Report, Status};
+use nix::sys::signal::Signal;
+
+use super::harness::{ONE_USER, Ran, Running, World, alive, scenario, sweep, wait_until};
+
+/// Three points; the second never ends by itself, because half of its answers take a minute.
+fn endless_second() -> World {
+    let text = scenario(
+        "sim:tiny?jitter=0",
+        "",
+        ONE_USER,
+        "{ requests = 3 }",
+        "[[sweep]]\naxis = \"load.think_time\"\nvalues = [\"0s\", \"1h\", \"1ms\"]\n",
+    );
+    World::new(&text)
+}
+
+/// Starts an apply and waits until its first point is stored and the second runs.
+fn in_the_second_point(world: &World, args: &[&str]) -> Running {
+    let running = world.start(args);
+    wait_until("the first point", || !point_reports(world).is_empty());
+    // Between the two points there is nothing to interrupt for a moment; the record file of the second in the
+    // spool shows that it has begun.
+    wait_until("the second point", || super::harness::files(&world.path("spool")).len() == 1);
+    running
+}
+
+fn point_reports(world: &World) -> Vec<PathBuf> {
+    let mut paths = world.stored("/report.json");
+    paths.retain(|path| path.to_string_lossy().contains("/points/"));
+    paths
+}
+
+fn partial(world: &World) -> Report {
+    let paths = world.stored("report.partial.json");
+    assert_eq!(paths.len(), 1);
+    Report::from_slice(&fs::read(&paths[0]).unwrap()).unwrap()
+}
+
+fn assert_children_end(children: &[u32]) {
+    assert!(!children.is_empty(), "the simulator is a child");
+    wait_until("the simulators to end", || !children.iter().any(|child| alive(*child)));
+}
+
+/// What every interruption in the second point must leave.
+#[track_caller]
+fn assert_interrupted(world: &World, ran: &Ran) {
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    let last = ran.stdout.trim_end().lines().last().unwrap();
+    assert!(last.starts_with("partial report: ") && last.ends_with("report.partial.json"), "{last}");
+    let report = partial(world);
+    assert_eq!(report.status, Status::Failed);
+    assert_eq!(report.points[0].outcomes.completed, 3, "the finished point");
+    assert_eq!(report.points.len(), 2, "and what there is of the second");
+    let reasons = &report.points[1].validity.reasons;
+    assert!(reasons.iter().any(|reason| reason.code == "interrupted"), "{reasons:?}");
+    assert!(!report.points[1].sum_broken(), "cut short, but nothing lost count");
+    assert_eq!(point_reports(world).len(), 1, "an interrupted point does not count as measured");
+    assert_eq!(super::harness::files(&world.path("spool")), Vec::<PathBuf>::new(), "nothing stays behind");
+}
+
+#[test]
+fn the_first_signal_drains_and_the_same_command_goes_on() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let world = endless_second();
+        let running = in_the_second_point(&world, &[]);
+        let children = running.children();
+        running.signal(signal);
+        let ran = running.wait();
+        assert_interrupted(&world, &ran);
+        assert!(ran.stderr.contains("stopping: no new requests"), "{}", ran.stderr);
+        assert_children_end(&children);
+
+        // The same plan would wait for an hour again: only the third point is asked for now.
+        let plan = world.bench(&["plan", "scenario.toml", "--store", "store", "--format", "json"]);
+        let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+        let before = fs::read(&point_reports(&world)[0]).unwrap();
+        let third = plan["points"][2]["id"].as_str().unwrap();
+        let first = plan["points"][0]["id"].as_str().unwrap();
+        let (_, applied) = world.apply_json(&["--only", first, "--only", third]);
+        assert_eq!(applied.measured, 1, "the first is there already");
+        let after = point_reports(&world).into_iter().find(|path| path.to_string_lossy().contains(first)).unwrap();
+        assert_eq!(fs::read(after).unwrap(), before);
+        assert_eq!(world.stored("/plan.json").len(), 1, "the same run went on");
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_finished_by_the_same_command() {
+    let world = World::new(&sweep("sim:tiny?jitter=0", 30, &[1, 2, 3]));
+    let running = in_the_second_point(&world, &[]);
+    running.signal(Signal::SIGINT);
+    let ran = running.wait();
+    // The second point may have ended just then; the third cannot have.
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    let held = point_reports(&world).len();
+    let (ran, applied) = world.apply_json(&[]);
+    assert_eq!((ran.code, applied.measured), (Some(0), 3 - held as u64));
+    assert!(ran.stderr.contains("continuing "), "{}", ran.stderr);
+    assert_eq!((applied.report.status, applied.report.points.len()), (Status::Complete, 3));
+    assert!(applied.report.points.iter().all(|point| point.outcomes.completed == 30));
+    let (_, again) = world.apply_json(&[]);
+    assert_eq!((again.measured, again.report), (0, applied.report));
+}
+
+#[test]
+fn the_second_signal_cancels_what_is_in_flight() {
+    // Every answer of the second point hangs: draining would take the whole grace.
+    let load = "[load]\nkind = \"constant\"\nrate_per_s = 20\n";
+    let text = scenario("sim:tiny?jitter=0&fault=hang&after=12", "", load, "{ requests = 10 }", "")
+        + "[[sweep]]\naxis = \"load.rate_per_s\"\nvalues = [20, 10]\n";
+    // The probe and ten requests answer; the drain of the first point may take one more.
+    let world = World::new(&text);
+    let running = world.start(&["--grace", "1h"]);
+    let children_of = running.children();
+    wait_until("the first point", || !point_reports(&world).is_empty());
+    wait_until("the second point", || super::harness::files(&world.path("spool")).len() == 1);
+    // It drains for as long as it is given: it waits for the answers that hang.
+    std::thread::sleep(Duration::from_millis(1500));
+    running.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::SIGTERM);
+    let ran = running.wait();
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    assert!(ran.stderr.contains("cancelling requests in flight"), "{}", ran.stderr);
+    let report = partial(&world);
+    let cut = &report.points[1];
+    assert!(cut.outcomes.cancelled > 0, "{:?}", cut.outcomes);
+    assert!(!cut.sum_broken());
+    assert!(cut.errors.reasons.iter().any(|reason| reason.code == "interrupted"), "{:?}", cut.errors.reasons);
+    assert!(children_of.iter().all(|child| !alive(*child)));
+}
+
+#[test]
+fn a_signal_before_the_first_request_leaves_a_run_that_goes_on() {
+    // A server that accepts connections and never answers: the probe waits.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let world = World::new(&scenario(&url, "", ONE_USER, "{ requests = 3 }", ""));
+    let running = world.start(&[]);
+    let (_connection, _) = silent.accept().unwrap();
+    running.signal(Signal::SIGINT);
+    let ran = running.wait().expect(75);
+    assert!(ran.stdout.contains("report.partial.json"), "{ran:?}");
+    assert!(partial(&world).points.is_empty());
+    assert!(point_reports(&world).is_empty());
+}
+
+/// A number in 0..limit that follows from the seed and the step.
+fn draw(seed: u64, step: u64, limit: u64) -> u64 {
+    // SplitMix64.
+    let mut z = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) % limit
+}
+
+#[test]
+fn kills_at_fifty_random_moments_lose_no_finished_point() {
+    const KILLS: u64 = 50;
+    const SEED: u64 = 20_261_122;
+    let users: Vec<u32> = (1..=40).collect();
+    let world = World::new(&sweep("sim:instant", 40, &users));
+    let mut known: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    let mut check = |world: &World| {
+        for path in point_reports(world) {
+            let bytes = fs::read(&path).unwrap();
+            match known.get(&path) {
+                Some(before) => assert_eq!(before, &bytes, "{} changed", path.display()),
+                None => drop(known.insert(path, bytes)),
+            }
+        }
+        known.len()
+    };
+    let (mut kills, mut finished_early) = (0, 0);
+    let mut run_id = 0;
+    let mut name = format!("run-{run_id}");
+    while kills < KILLS {
+        let running = world.start(&["--run-id", &name]);
+        // From before the first look at the store to a few points on.
+        let moment = Duration::from_millis(draw(SEED, kills, 900));
+        let began = Instant::now();
+        let mut running = running;
+        while began.elapsed() < moment && running.is_running() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if !running.is_running() {
+            // The run is whole before the kills are used up: the next one begins.
+            running.wait().expect(0);
+            finished_early += 1;
+            run_id += 1;
+            name = format!("run-{run_id}");
+            continue;
+        }
+        let children = running.children();
+        running.signal(Signal::SIGKILL);
+        running.reap();
+        kills += 1;
+        check(&world);
+        wait_until("orphaned simulators to end", || !children.iter().any(|child| alive(*child)));
+    }
+    let held = check(&world);
+    let ran = world.apply(&["--run-id", &name, "--format", "json"]).expect(0);
+    assert!(held > 0, "kills came before anything was finished");
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let report = Report::from_slice(json["report"].to_string().as_bytes()).unwrap();
+    assert_eq!((report.status, report.points.len()), (Status::Complete, 40));
+    let held_by_it = point_reports(&world).iter().filter(|path| path.to_string_lossy().contains(&name)).count();
+    assert_eq!(held_by_it, 40);
+    assert_eq!(check(&world), (finished_early + 1) * 40, "every point of every run, each measured once");
+    for point in &report.points {
+        assert_eq!(point.outcomes.completed, 40);
+    }
+    // The final report holds exactly what was stored when each point ended.
+    for path in point_reports(&world).iter().filter(|path| path.to_string_lossy().contains(&name)) {
+        let stored = llm_bench::report::model::PointFile::from_slice(&fs::read(path).unwrap()).unwrap().point;
+        assert!(report.points.contains(&stored));
+    }
+}
+
+#[test]
+fn a_kill_between_records_and_report_measures_the_point_once_more() {
+    let slo = "[traffic.slo]\nttft_ms = { p50 = 60000 }\n";
+    let world = World::new(&scenario("sim:tiny?jitter=0", "", ONE_USER, "{ requests = 5 }", slo));
+    for tries in 1..=3_usize {
+        let (ran, applied) = world.apply_json(&["--run-id", "a"]);
+        assert_eq!((ran.code, applied.measured), (Some(0), 1), "try {tries}: {}", ran.stderr);
+        let name = applied.report.points[0].requests_file.clone();
+        assert_eq!(name, (tries > 1).then(|| format!("requests-{tries}.jsonl.gz")));
+        assert_eq!(world.stored(".jsonl.gz").len(), tries, "nothing is overwritten");
+        if tries < 3 {
+            // What a kill at that moment leaves.
+            for path in world.stored("/report.json") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    // Judging anew reads the records that belong to the report.
+    let records = world.stored("requests-3.jsonl.gz");
+    let first = super::harness::records(&records[0])
+        .iter()
+        .map(|record| record.events.as_ref().unwrap().first_ns - record.stamps_ns.intended)
+        .min()
+        .unwrap();
+    for path in world.stored(".jsonl.gz") {
+        if path != records[0] {
+            fs::write(path, b"not the records of this report").unwrap();
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let target = first as f64 / 1e6;
+    world.edit("p50 = 60000", &format!("p50 = {target}"));
+    let (_, applied) = world.apply_json(&[]);
+    assert_eq!(applied.measured, 0);
+    let slo = &applied.report.points[0].slo[0];
+    assert_eq!(slo.judged_by, llm_bench::report::model::JudgedBy::Requests);
+    assert!(slo.met >= 1, "the quickest request is within its own TTFT: {slo:?}");
+}
