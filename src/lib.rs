@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod assets;
 pub mod cli;
+pub mod crypto;
 pub mod diagnostic;
 pub mod engine;
 pub mod measure;

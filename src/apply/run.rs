@@ -29,7 +29,7 @@ use crate::units::Nanos;
 use crate::workload::{Content, Traffic};
 
 /// Time workers get to start before the clock of a point does.
-const LEAD: Duration = Duration::from_millis(200);
+const LEAD: Duration = Duration::from_millis(100);
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_secs(1);
 

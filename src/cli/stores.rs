@@ -37,7 +37,7 @@ pub fn address(argument: Option<&str>, file: &PlanFile) -> Address {
 /// # Errors
 /// Exit code 1, with a message, when the system gives none.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
-    crate::transport::crypto::install();
+    crate::crypto::install();
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         output::message(&format!("internal error: no runtime: {error}"));
         Exit::Internal

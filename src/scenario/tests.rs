@@ -219,7 +219,7 @@ fn ranges_have_exact_ends_and_whole_numbers_where_asked() {
     let bounds = |from, to, count| RangeBounds { from, to, count };
     assert_eq!(
         range_values(&RangeConfig::Linear(bounds(1.0, 2.0, 3)), false).unwrap(),
-        [json!(1), json!(1.5), json!(2)]
+        [json!(1.0), json!(1.5), json!(2.0)]
     );
     // 1, 16^(1/4) = 2, 4, 8, 16: exact or one ulp off in the middle, exact at the ends.
     let log = range_values(&RangeConfig::Log(bounds(1.0, 16.0, 5)), true).unwrap();

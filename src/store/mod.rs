@@ -12,7 +12,6 @@
 
 mod address;
 mod create;
-mod crypto;
 mod error;
 pub mod layout;
 mod local;
@@ -26,7 +25,6 @@ mod spool;
 mod wire;
 
 pub use create::Created;
-pub use crypto::install_crypto;
 pub use error::{Action, StoreError};
 pub use open::Store;
 pub use options::{Limits, StoreOptions};

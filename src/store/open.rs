@@ -16,7 +16,7 @@ use super::address::{Address, Cloud};
 use super::options::{self, CloudOptions, StoreOptions};
 use super::retry::quoted;
 use super::wire::ObservedConnector;
-use super::{Action, StoreError, install_crypto, local};
+use super::{Action, StoreError, local};
 
 /// Time for one request, its body included, unless `AWS_TIMEOUT` (`GOOGLE_`, `AZURE_`) says otherwise:
 /// 32 MiB in two minutes need 2.2 Mbit/s.
@@ -92,7 +92,7 @@ impl Store {
                 Inner::new(address, memory.clone(), Some(memory), options)
             }
             Address::Bucket { .. } => {
-                install_crypto();
+                crate::crypto::install();
                 Inner::bucket(address, env, options)?
             }
         };

@@ -53,7 +53,7 @@ impl HttpClient {
     /// # Errors
     /// When the TLS set-up of the system is unusable.
     pub fn new() -> Result<Self, ClientError> {
-        super::crypto::install();
+        crate::crypto::install();
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

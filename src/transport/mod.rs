@@ -16,7 +16,6 @@ use crate::measure::timeline::ConnectionUse;
 use crate::protocol::{BodyEnd, Decoder};
 use crate::units::Nanos;
 
-pub mod crypto;
 pub mod http_client;
 
 /// A request as it goes on the wire.

@@ -186,18 +186,18 @@ fn nulls(value: &Value, path: &str) -> Vec<String> {
     }
 }
 
-/// `UPDATE_SCHEMAS=1 cargo test --test it report::` writes the files instead.
+/// `UPDATE=1 cargo test --test it report::` writes the files instead.
 #[test]
 fn committed_schemas_are_current() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
     for (file, schema) in [("report.v1.json", schema::report_schema()), ("requests.v1.json", schema::requests_schema())]
     {
         let (path, current) = (folder.join(file), schema::text(&schema));
-        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &current).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(committed == current, "schema/{file} is not what the types say; set UPDATE_SCHEMAS=1 to write it");
+        assert!(committed == current, "schema/{file} is not what the types say; set UPDATE=1 to write it");
     }
 }
 

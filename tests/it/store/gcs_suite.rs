@@ -1,6 +1,6 @@
 //! The GCS test server is qualified by object_store's own integration suite: an oracle we did not write.
 
-use llm_bench::store::install_crypto;
+use llm_bench::crypto;
 use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::integration as suite;
 use object_store::{ClientConfigKey, ObjectStore};
@@ -8,7 +8,7 @@ use object_store::{ClientConfigKey, ObjectStore};
 use crate::support::gcs::GcsServer;
 
 async fn client() -> (GcsServer, GoogleCloudStorage) {
-    install_crypto();
+    crypto::install();
     let server = GcsServer::start().await;
     let client = GoogleCloudStorageBuilder::new()
         .with_bucket_name("bucket")

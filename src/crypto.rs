@@ -4,7 +4,7 @@
 /// any thread; a provider installed earlier by somebody else stays.
 ///
 /// Without it the HTTP client, which is built with no provider of its own, panics when it is made.
-pub fn install_crypto() {
+pub fn install() {
     // An error means that another thread was first, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
