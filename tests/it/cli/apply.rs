@@ -50,7 +50,8 @@ fn a_saved_plan_and_one_point_of_it() {
     let plan: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
     let id = plan["points"][1]["id"].as_str().unwrap();
     std::fs::create_dir(desk.path("spool")).unwrap();
-    let only = ["apply", "saved.json", "--only", &id[..6], "--spool", "spool", "--run-id", "named"];
+    let beginning = &id[..6];
+    let only = ["apply", "saved.json", "--only", beginning, "--spool", "spool", "--run-id", "named"];
     let one = desk.bench(&only);
     assert!(one.err.contains("1/2") || one.err.contains("2/2"), "{one:#?}");
     assert_eq!(desk.files("reports").iter().filter(|file| file.ends_with("requests.jsonl.gz")).count(), 1);
@@ -73,29 +74,30 @@ const INVALID: &str = "\n[validity]\ndispatch_lag_suspect_share = 0\ndispatch_la
 
 #[test]
 fn the_first_exit_code_in_the_order_wins() {
-    let strict: &[&str] = &["--strict"];
-    let zero: &[&str] = &["--exit-zero-on-slo"];
-    let both: &[&str] = &["--strict", "--exit-zero-on-slo"];
+    let plain: &[&str] = &["apply", "case.toml", "-q"];
+    let strict: &[&str] = &["apply", "case.toml", "-q", "--strict"];
+    let zero: &[&str] = &["apply", "case.toml", "-q", "--exit-zero-on-slo"];
+    let both: &[&str] = &["apply", "case.toml", "-q", "--strict", "--exit-zero-on-slo"];
     let cases = [
-        ("all is well", HEALTHY, SLO_MET, TRUSTED, &[][..], 0),
-        ("SLO missed", HEALTHY, SLO_MISSED, TRUSTED, &[], 99),
+        ("all is well", HEALTHY, SLO_MET, TRUSTED, plain, 0),
+        ("SLO missed", HEALTHY, SLO_MISSED, TRUSTED, plain, 99),
         ("SLO missed, forgiven", HEALTHY, SLO_MISSED, TRUSTED, zero, 0),
-        ("budget broken", EVERY_SECOND_FAILS, SLO_MET, TRUSTED, &[], 100),
-        ("SLO missed + budget broken", EVERY_SECOND_FAILS, SLO_MISSED, TRUSTED, &[], 100),
+        ("budget broken", EVERY_SECOND_FAILS, SLO_MET, TRUSTED, plain, 100),
+        ("SLO missed + budget broken", EVERY_SECOND_FAILS, SLO_MISSED, TRUSTED, plain, 100),
         ("SLO missed + budget broken, SLO forgiven", EVERY_SECOND_FAILS, SLO_MISSED, TRUSTED, zero, 100),
-        ("SLO missed + budget broken + invalid", EVERY_SECOND_FAILS, SLO_MISSED, INVALID, &[], 101),
+        ("SLO missed + budget broken + invalid", EVERY_SECOND_FAILS, SLO_MISSED, INVALID, plain, 101),
         ("invalid, SLO forgiven", HEALTHY, SLO_MISSED, INVALID, zero, 101),
-        ("SLO missed + suspect", HEALTHY, SLO_MISSED, SUSPECT, &[], 99),
-        ("suspect", HEALTHY, SLO_MET, SUSPECT, &[], 0),
+        ("SLO missed + suspect", HEALTHY, SLO_MISSED, SUSPECT, plain, 99),
+        ("suspect", HEALTHY, SLO_MET, SUSPECT, plain, 0),
         ("SLO missed + suspect, strict", HEALTHY, SLO_MISSED, SUSPECT, strict, 101),
         ("suspect, strict, SLO forgiven", HEALTHY, SLO_MET, SUSPECT, both, 101),
     ];
     let desk = Desk::new();
-    for (what, fault, slo, validity, flags, code) in cases {
+    for (what, fault, slo, validity, command, code) in cases {
         let text = SCENARIO.replace(fault.0, fault.1).replace(slo.0, slo.1);
         desk.write("case.toml", &format!("{text}{validity}"));
         let store = format!("store-{}", what.replace([' ', ',', '+'], "-"));
-        let args = [&["apply", "case.toml", "-q", "--store", &store], flags].concat();
+        let args = [command, &["--store", &store]].concat();
         for attempt in ["measured", "from the store"] {
             let ended = desk.bench(&args);
             assert_eq!(ended.code, code, "{what}, {attempt}: {ended:#?}");

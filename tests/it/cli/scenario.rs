@@ -52,7 +52,7 @@ fn sets_bases_and_variables_are_recorded() {
     let desk = Desk::with_scenario().var("CLI_RATE_NAME", "from-outside");
     desk.write(
         "child.toml",
-        "extends = \"tried.toml\"\nname = \"child\"\ndescription = \"${CLI_RATE_NAME} ${CLI_UNSET:-fallback}\"\n",
+        "schema = 1\nextends = \"tried.toml\"\nname = \"child\"\ndescription = \"${CLI_RATE_NAME} ${CLI_UNSET:-fallback}\"\n",
     );
     let args = ["plan", "child.toml", "--set", "load.rate_per_s=25", "--format", "json"];
     let plan: Value = serde_json::from_str(&desk.bench(&args).code(0).out).unwrap();
@@ -64,7 +64,7 @@ fn sets_bases_and_variables_are_recorded() {
     assert_eq!(base, llm_bench::seed::sha256_hex(SCENARIO.as_bytes()));
     // A mistake of the base is shown in the base.
     desk.replace("tried.toml", "rate_per_s = 50", "rate_per_sec = 50");
-    desk.bench(&["validate", "child.toml"]).code(65).says("tried.toml:26:1");
+    desk.bench(&["validate", "child.toml"]).code(65).says("tried.toml:24:1");
     desk.write("lost.toml", "extends = \"gone.toml\"\nschema = 1\n");
     desk.bench(&["validate", "lost.toml"]).code(65).says("B0601").says("gone.toml");
 }

@@ -17,7 +17,7 @@ fn every_mistake_of_every_file_for_people() {
     let ended = desk.bench(&["validate", "a.toml", "tried.toml", "b.toml"]).code(65);
     assert_eq!(ended.out, "tried.toml: ok, 1 point\n");
     for text in [
-        "--> a.toml:26:1",
+        "--> a.toml:24:1",
         "did you mean `rate_per_s`?",
         "--> b.toml:3:1",
         "did you mean `seed`?",
