@@ -211,7 +211,11 @@ fn requests_file(report: &PointReport) -> &str {
     report.requests_file.as_deref().unwrap_or("requests.jsonl.gz")
 }
 
-fn judge_spec(plan: &Plan, index: usize) -> Result<JudgeSpec, ApplyError> {
+/// What `plan` judges the measurement of its point `index` by.
+///
+/// # Errors
+/// When the point cannot be rebuilt, which only a plan changed by hand cannot.
+pub fn judge_spec(plan: &Plan, index: usize) -> Result<JudgeSpec, ApplyError> {
     let file = plan.point_scenario(index).map_err(|error| ApplyError::Internal(error.to_string()))?;
     let slos = file.traffic.iter().filter_map(|class| Some((class.name.clone(), class.slo.clone()?)));
     Ok(JudgeSpec { slos: slos.collect(), errors: file.errors.clone(), validity: file.validity.clone() })

@@ -12,13 +12,16 @@ use humantime::Duration as HumanTime;
 /// plan out and stores JSON reports on local disk or in a bucket.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Start here: bench apply scenarios/quickstart.toml\nExit codes: bench explain exit-codes")]
+#[command(
+    after_help = "Start here:  bench init quickstart && bench apply quickstart.toml\nExit codes:  bench explain exit-codes"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// When to use colour.
+    /// Colour: `auto` (on a terminal, unless `NO_COLOR` is set), `always` or `never`.
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(hide_possible_values = true, hide_default_value = true, display_order = 900)]
     pub color: ColorChoice,
 }
 
@@ -103,10 +106,10 @@ pub enum DiagnosticFormat {
 /// Options of `bench plan`.
 #[derive(Clone, Debug, Args)]
 pub struct PlanArgs {
-    /// The scenario.
+    /// A scenario, or a plan saved by `bench plan -o`.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Store to compare with: a directory, `s3://…`, `gs://…` or `az://…`.
+    /// Store to compare with: a directory, `s3://…`, `gs://…` or `az://…`. [default: as `bench apply`]
     #[arg(long, value_name = "URL|DIR")]
     pub store: Option<String>,
     /// Save the plan, for `bench apply plan.json`.
@@ -199,7 +202,7 @@ pub enum ApplyFormat {
 /// Options of `bench report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
-    /// A store, a folder of one, or a report.json. [default: ./reports]
+    /// A store, a folder of one (a scenario, a run), or a report.json. [default: ./reports]
     #[arg(value_name = "STORE|report.json")]
     pub source: Option<String>,
     /// Write one file per format into this directory instead of stdout.
@@ -226,7 +229,7 @@ pub enum ReportFormat {
     Md,
     /// Comma-separated values, a row per point and class.
     Csv,
-    /// `JUnit` XML for continuous integration.
+    /// XML for continuous integration.
     Junit,
     /// The report as it is stored.
     Json,

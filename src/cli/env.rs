@@ -26,8 +26,8 @@ impl Env {
         let vars: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let columns = vars.get("COLUMNS").and_then(|columns| columns.parse().ok());
-        let width = columns.unwrap_or_else(|| console_width().unwrap_or(100));
+        let columns = vars.get("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+        let width = columns.or_else(console_width).unwrap_or(100);
         Self {
             stdout_terminal: std::io::stdout().is_terminal(),
             stderr_terminal: std::io::stderr().is_terminal(),
@@ -59,5 +59,8 @@ impl Env {
 }
 
 fn console_width() -> Option<usize> {
-    terminal_size::terminal_size().map(|(terminal_size::Width(columns), _)| usize::from(columns))
+    // A terminal that does not know its size says 0.
+    terminal_size::terminal_size()
+        .map(|(terminal_size::Width(columns), _)| usize::from(columns))
+        .filter(|columns| *columns > 0)
 }

@@ -1,5 +1,6 @@
 //! From a path on the command line to a checked scenario and its plan; mistakes are printed here.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::args::{ColorChoice, DiagnosticFormat};
@@ -9,7 +10,7 @@ use super::output;
 use crate::assets::Assets;
 use crate::diagnostic::{Diagnostics, Sources, render};
 use crate::plan::document::{self, Planned};
-use crate::plan::{Plan, PlanScenario};
+use crate::plan::{LoadedDatasets, Plan, PlanScenario};
 use crate::scenario::{self, Loaded, Loading, Request};
 use crate::seed::sha256_hex;
 
@@ -33,7 +34,7 @@ pub struct Opened {
 /// # Errors
 /// What is wrong with it, or a sentence when the file cannot be read.
 pub fn open(path: &Path, sets: &[String], env: &Env) -> Result<Result<Opened, (Sources, Diagnostics)>, String> {
-    let text = std::fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    let text = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let base = folder.clone();
     let read = move |relative: &str| std::fs::read(base.join(relative));
@@ -47,6 +48,16 @@ pub fn open(path: &Path, sets: &[String], env: &Env) -> Result<Result<Opened, (S
         }
         Err(found) => Err((sources, found)),
     })
+}
+
+/// One sentence about a file of the command line that cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    let name = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => format!("there is no file `{name}`; `bench init --list` shows scenarios to start from"),
+        ErrorKind::IsADirectory => format!("`{name}` is a folder; name the scenarios in it, such as `{name}/*.toml`"),
+        _ => format!("cannot read `{name}`: {error}"),
+    }
 }
 
 /// Makes the plan of an opened scenario.
@@ -67,7 +78,8 @@ pub fn expand(opened: &Opened, path: &Path) -> Result<Planned, Diagnostics> {
         variables: opened.loaded.variables.clone(),
         ..PlanScenario::default()
     };
-    document::build(&opened.loaded, &opened.assets, scenario)
+    let datasets = LoadedDatasets::new(opened.assets.clone());
+    document::build_with(&opened.loaded, &opened.assets, scenario, &datasets)
 }
 
 /// A plan and where its files are, for commands that run or show one.
@@ -126,7 +138,10 @@ fn saved_plan(path: &Path, sets: &[String]) -> Result<PlanFile, Exit> {
         output::message(&format!("error: `{}`: {message}", path.display()));
         Exit::ScenarioInvalid
     };
-    let bytes = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        output::message(&format!("error: {}", unreadable(path, &error)));
+        Exit::ScenarioInvalid
+    })?;
     let plan = Plan::load(&bytes).map_err(|error| invalid(error.to_string()))?;
     // Input files are found from where the plan was made: beside the scenario, as the plan spells its
     // path, or else beside the plan itself.

@@ -41,7 +41,12 @@ pub fn main() -> Exit {
         }
     };
     let env = Env::read();
-    catch_unwind(AssertUnwindSafe(|| run(&cli, &env))).unwrap_or_else(|_| {
+    guarded(|| run(&cli, &env))
+}
+
+/// Runs `command`; a panic in it ends as an internal error.
+fn guarded(command: impl FnOnce() -> Exit) -> Exit {
+    catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
         output::message("internal error: this is a bug of `bench`; please report it with the lines above");
         Exit::Internal
     })
@@ -59,5 +64,17 @@ pub fn run(cli: &Cli, env: &Env) -> Exit {
         Command::Explain(args) => commands::explain::run(args),
         Command::Init(args) => commands::init::run(args),
         Command::Completions(args) => commands::completions::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        assert_eq!(guarded(|| panic!("on purpose")), Exit::Internal);
+        assert_eq!(guarded(|| panic!("on purpose")).code(), 1);
+        assert_eq!(guarded(|| Exit::SloMissed), Exit::SloMissed);
     }
 }

@@ -40,9 +40,10 @@ impl ProgressPrinter {
             _ if self.quiet => {}
             Event::RunOpened { run_id, continued, points, held, location } => {
                 self.points = *points;
-                let verb = if *continued { "continuing" } else { "run" };
-                let held = if *held > 0 { format!(", {held} of {points} points held already") } else { String::new() };
-                self.say(&format!("{verb} {run_id} in {location}{held}"));
+                let verb = if *continued { "continuing run" } else { "run" };
+                let held = if *held > 0 { format!(", {held} held already") } else { String::new() };
+                let points = if *points == 1 { "1 point".to_owned() } else { format!("{points} points") };
+                self.say(&format!("{verb} {run_id}: {points}{held}, stored in {}", store_of(location)));
             }
             Event::Probing { .. } => {}
             Event::Probed { backend, model, software } => {
@@ -110,6 +111,11 @@ impl ProgressPrinter {
             None => output::message(text),
         }
     }
+}
+
+/// The store of a run's folder `<store>/<scenario>/<plan>/runs/<run>`: the whole path would fill two lines.
+fn store_of(location: &str) -> &str {
+    location.trim_end_matches('/').rsplitn(5, '/').last().filter(|store| !store.is_empty()).unwrap_or(location)
 }
 
 fn style() -> ProgressStyle {

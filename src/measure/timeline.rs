@@ -95,6 +95,27 @@ impl Outcome {
             Self::NotSent => "not_sent",
         }
     }
+
+    /// What it says about a request, one sentence.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Completed => "A finish reason or the protocol's own end, complete HTTP framing, and content.",
+            Self::Truncated => "The answer broke off: a cut connection, or no proper end.",
+            Self::ServerError => {
+                "The server said that it failed: a status 4xx or 5xx, or an error inside a 200 answer."
+            }
+            Self::RateLimited => {
+                "The server refused it because of its load: status 429, or such an error inside a 200 answer."
+            }
+            Self::TimedOut => "No end before the request timeout.",
+            Self::ConnectFailed => "There was no connection.",
+            Self::ProtocolError => "The server sent bytes that the protocol does not allow.",
+            Self::Empty => "A proper end without any content.",
+            Self::Mismatch => "The answer is not what was asked for.",
+            Self::Cancelled => "`bench` ended it: the drain limit, or a signal.",
+            Self::NotSent => "It was due, but never sent.",
+        }
+    }
 }
 
 /// Why a request did not complete.

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Everything here is pure: the digests of input files come in through [`InputDigests`], the document
-//! behind the points through [`Base`].
+//! behind the points through [`Base`], the lengths of datasets through [`DatasetFacts`].
 
 pub mod axis;
 pub mod base;
 pub mod build;
 pub mod canonical;
 pub mod change;
+pub mod datasets;
 pub mod diff;
 pub mod document;
 pub mod error;
@@ -33,6 +34,7 @@ pub mod state;
 pub use base::{AxisOrigin, AxisPatch, Base, ValueBase};
 pub use build::{BuildOptions, Built, InputDigests, PlanWarning, build};
 pub use change::KeyChange;
+pub use datasets::LoadedDatasets;
 pub use diff::{PlanDiff, diff};
 pub use error::{PlanError, Site};
 pub use estimate::{DatasetFacts, DatasetLengths, Estimate, NoDatasets};

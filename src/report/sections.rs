@@ -72,8 +72,14 @@ pub(crate) fn provenance(report: &Report) -> String {
         parts.join(" ")
     });
     let plan = Some(format!("plan {}", short(&report.plan.digest)));
-    let started = provenance.started_at.as_ref().map(|at| one_line(at));
+    let started = provenance.started_at.as_ref().map(|at| to_the_second(&one_line(at)));
     started.into_iter().chain(plan).chain(build).chain(servers).collect::<Vec<_>>().join(" · ")
+}
+
+/// An RFC 3339 time without its fraction: the nanoseconds stay in report.json.
+fn to_the_second(time: &str) -> String {
+    let Some((whole, rest)) = time.split_once('.') else { return time.to_owned() };
+    format!("{whole}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 fn points(report: &Report) -> Section {

@@ -137,6 +137,28 @@ impl Document {
         Ok(Pointer::new(parts))
     }
 
+    /// Whether a table on the way of `key_path` is of an unknown kind: nobody can say what it may hold, and
+    /// the kind is a finding of its own.
+    pub(super) fn behind_unknown_kind(&self, key_path: &str) -> bool {
+        let Ok(keys) = keypath::split(key_path) else { return false };
+        let mut setting = navigate::root();
+        let mut value = Some(&self.value);
+        let mut parts: Vec<String> = Vec::new();
+        for (key, _) in keys {
+            let word = |tag: &str| value?.get(tag)?.as_str();
+            if setting.tag().is_some_and(|(tag, options)| {
+                word(tag).is_some_and(|word| options.iter().all(|(known, _)| *known != word))
+            }) {
+                return true;
+            }
+            let Ok((part, next)) = self.descend(setting, value, &parts, &key, key_path) else { return false };
+            value = value.and_then(|value| lookup(value, std::slice::from_ref(&part)));
+            parts.push(part);
+            setting = next;
+        }
+        false
+    }
+
     fn descend<'s>(
         &self,
         setting: Setting<'s>,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::error::{Problem, WorkloadError};
-use super::prompt::dataset::{Dataset, Selection};
-use super::prompt::sharegpt;
+use super::prompt::PromptsConfig;
+use super::prompt::dataset::{Dataset, DatasetStats, Selection};
+use super::prompt::sharegpt::{self, Sharegpt};
 use super::traffic::Traffic;
 use crate::assets::Assets;
-use crate::scenario::file::{ScenarioFile, TokenizerConfig};
+use crate::scenario::file::{ScenarioFile, TokenizerConfig, WorkloadConfig};
 use crate::seed::Seed;
 use crate::tokens::{self, Tokenizer};
 
@@ -69,8 +70,46 @@ impl Library {
         Ok(tokenizer)
     }
 
+    /// What the dataset of `workload` holds; `None` when its prompts come from nowhere else.
+    ///
+    /// # Errors
+    /// A tokenizer or a dataset that cannot be used.
+    pub fn dataset_stats(
+        &self,
+        scenario: &ScenarioFile,
+        workload: &WorkloadConfig,
+    ) -> Result<Option<DatasetStats>, WorkloadError> {
+        let PromptsConfig::Sharegpt(config) = &workload.prompts else { return Ok(None) };
+        Ok(Some(self.dataset(scenario, workload, config)?.stats.clone()))
+    }
+
+    /// The conversations that `workload` of `scenario` draws from.
+    ///
+    /// # Errors
+    /// A tokenizer or a dataset that cannot be used.
+    pub(super) fn dataset(
+        &self,
+        scenario: &ScenarioFile,
+        workload: &WorkloadConfig,
+        config: &Sharegpt,
+    ) -> Result<Arc<Dataset>, WorkloadError> {
+        let tokenizer = self.tokenizer(scenario, &workload.tokenizer)?;
+        let identity = match scenario.tokenizers.get(&workload.tokenizer) {
+            Some(TokenizerConfig::File(file)) => file.path.clone(),
+            _ => String::new(),
+        };
+        let selection = Selection {
+            path: config.path.clone(),
+            sha256: config.sha256.clone(),
+            min_input_tokens: config.min_input_tokens,
+            max_input_tokens: config.max_input_tokens,
+            needs_answer: workload.output_tokens.is_none(),
+        };
+        self.sharegpt(selection, &*tokenizer, identity)
+    }
+
     /// The ShareGPT rows of `selection`, counted with `tokenizer`, whose `identity` tells it from others.
-    pub(super) fn sharegpt(
+    fn sharegpt(
         &self,
         selection: Selection,
         tokenizer: &dyn Tokenizer,

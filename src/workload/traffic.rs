@@ -8,9 +8,9 @@ use super::length::{LengthConfig, Lengths};
 use super::library::Library;
 use super::load::LoadConfig;
 use super::open::OpenLoop;
-use super::prompt::dataset::{Dataset, DatasetStats, Selection};
+use super::prompt::dataset::{Dataset, DatasetStats};
 use super::prompt::order::RowOrder;
-use super::prompt::sharegpt::{Sharegpt, SharegptSource};
+use super::prompt::sharegpt::SharegptSource;
 use super::prompt::synthetic::{SyntheticSource, distinct_prompts};
 use super::prompt::{PromptSource, PromptsConfig, Salt, Who};
 use super::ranks::Ranks;
@@ -20,7 +20,7 @@ use super::{Content, Window};
 use crate::assets::Assets;
 use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::Prompt;
-use crate::scenario::file::{ScenarioFile, TokenizerConfig, TrafficConfig, WorkloadConfig};
+use crate::scenario::file::{ScenarioFile, TrafficConfig, WorkloadConfig};
 use crate::seed::Seed;
 use crate::tokens::Tokenizer;
 
@@ -340,7 +340,7 @@ impl Builder<'_> {
         for (index, class) in self.scenario.traffic.iter().enumerate() {
             let workload = self.workload(class);
             let PromptsConfig::Sharegpt(config) = &workload.prompts else { continue };
-            let dataset = self.dataset(config, workload)?;
+            let dataset = self.library.dataset(self.scenario, workload, config)?;
             let known = self.uses.iter_mut().find(|used| Arc::ptr_eq(&used.dataset, &dataset));
             let used = match known {
                 Some(used) => used,
@@ -365,22 +365,6 @@ impl Builder<'_> {
             used.ranks = Some(Arc::new(Ranks::new(self.split.clone(), used.classes.clone())));
         }
         Ok(())
-    }
-
-    fn dataset(&self, config: &Sharegpt, workload: &WorkloadConfig) -> Result<Arc<Dataset>, WorkloadError> {
-        let tokenizer = self.library.tokenizer(self.scenario, &workload.tokenizer)?;
-        let identity = match self.scenario.tokenizers.get(&workload.tokenizer) {
-            Some(TokenizerConfig::File(file)) => file.path.clone(),
-            _ => String::new(),
-        };
-        let selection = Selection {
-            path: config.path.clone(),
-            sha256: config.sha256.clone(),
-            min_input_tokens: config.min_input_tokens,
-            max_input_tokens: config.max_input_tokens,
-            needs_answer: workload.output_tokens.is_none(),
-        };
-        self.library.sharegpt(selection, &*tokenizer, identity)
     }
 
     fn class(

@@ -66,6 +66,7 @@ pub fn run(args: &InitArgs) -> Exit {
         let lines: Vec<String> =
             TEMPLATES.iter().map(|template| format!("{:width$}  {}", template.name, template.purpose())).collect();
         output::result(&lines.join("\n"));
+        output::message("\nwrite one: bench init NAME");
         return Exit::Success;
     }
     let name = args.name.as_deref().unwrap_or_default();
@@ -85,11 +86,17 @@ pub fn run(args: &InitArgs) -> Exit {
             for path in written {
                 output::message(&format!("wrote {}", path.display()));
             }
-            output::message(&format!("next: bench apply {}", target.display()));
+            let target = target.display();
+            output::message(&format!(
+                "next: `bench plan {target}` shows what it would do, `bench apply {target}` does it"
+            ));
             Exit::Success
         }
         Err((path, error)) if error.kind() == ErrorKind::AlreadyExists => {
-            output::message(&format!("error: `{}` exists already; `-o FILE` names another file", path.display()));
+            output::message(&format!(
+                "error: `{}` exists already and is left as it is; `-o FILE` names another file",
+                path.display()
+            ));
             Exit::Usage
         }
         Err((path, error)) => {
@@ -102,6 +109,10 @@ pub fn run(args: &InitArgs) -> Exit {
 /// Writes the template and its data. Nothing that exists is overwritten; the same data file may.
 fn write_all(template: &Template, target: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
     let folder = target.parent().map(Path::to_path_buf).unwrap_or_default();
+    std::fs::create_dir_all(&folder).or_else(|error| {
+        // The parent of a bare file name is the current folder, which has no name.
+        if folder.as_os_str().is_empty() { Ok(()) } else { Err((folder.clone(), error)) }
+    })?;
     create(target, &template.for_user())?;
     let mut written = vec![target.to_path_buf()];
     for (name, text) in template.data() {

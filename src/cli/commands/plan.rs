@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::apply::held;
 use crate::cli::args::{ColorChoice, PlanArgs, PlanFormat};
 use crate::cli::env::Env;
 use crate::cli::exit::{Condition, Exit, ExitFlags, decide};
 use crate::cli::load::{self, PlanFile};
 use crate::cli::{output, stores};
+use crate::measure::rejudge;
 use crate::plan::render;
 use crate::plan::{Plan, PointState, Stored, StoredPoint, diff, states};
 use crate::report::model::{PointReport, Report, ValidityState};
@@ -112,7 +114,10 @@ async fn stored(store: &Store, plan: &Plan) -> Result<Stored, String> {
                 stored.plans.insert(digest.to_owned(), old);
             }
         }
-        let reports = reports(store, run).await?;
+        let mut reports = reports(store, run).await?;
+        if digest != plan.digest {
+            judge_again(plan, &mut reports)?;
+        }
         for (id, entry) in &run.points {
             let report = reports.get(id.as_str());
             stored.points.push(StoredPoint {
@@ -140,6 +145,18 @@ async fn reports(store: &Store, run: &RunEntry) -> Result<BTreeMap<String, Point
     Ok(report
         .map(|report| report.points.into_iter().map(|point| (point.id.clone(), point)).collect())
         .unwrap_or_default())
+}
+
+/// Judges the points that `plan` shares with an earlier one as `plan` does: a tighter SLO can make a stored
+/// measurement unusable, and `apply` would measure it again.
+fn judge_again(plan: &Plan, reports: &mut BTreeMap<String, PointReport>) -> Result<(), String> {
+    for (index, point) in plan.points.iter().enumerate() {
+        if let Some(report) = reports.get_mut(&point.id).filter(|report| report.digest == point.digest) {
+            let spec = held::judge_spec(plan, index).map_err(|error| error.to_string())?;
+            *report = rejudge(report, &spec);
+        }
+    }
+    Ok(())
 }
 
 fn internal(message: &str) -> Exit {

@@ -1,5 +1,6 @@
 //! `bench validate`: every mistake of every file, before anything runs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::apply::secrets;
@@ -92,10 +93,12 @@ fn pin(path: &Path, args: &ValidateArgs, env: &Env) -> Result<(), String> {
         .assets
         .pins(opened.loaded.scenario.file())
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let digests = pins.into_iter().map(|pin| (pin.path, pin.found)).collect();
+    let digests: BTreeMap<_, _> = pins.into_iter().map(|pin| (pin.path, pin.found)).collect();
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let pinned = scenario::pin(&text, &digests);
     if pinned == text {
+        let why = if digests.is_empty() { "names no input file" } else { "every input file is pinned as it is" };
+        output::message(&format!("nothing to pin in {}: {why}", path.display()));
         return Ok(());
     }
     replace(path, &pinned).map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;

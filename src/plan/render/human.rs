@@ -168,21 +168,19 @@ fn summary(text: &mut String, plan: &Plan, states: &[PointState]) {
     }
     let count = |word: &str| states.iter().filter(|state| state.word() == word).count() as u64;
     let work = plan.totals_where(|index| states[index].has_work());
-    let _ = write!(
-        text,
-        "\n{} new, {} changed, {} done",
-        number::count(count("new")),
-        number::count(count("changed")),
-        number::count(count("done"))
-    );
+    let counts = ["new", "changed", "done"].map(|word| (count(word), word));
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, word)| format!("{} {word}", number::count(*count))).collect();
+    let _ = write!(text, "\n{}", counts.join(", "));
     if work.points == 0 {
         text.push_str(": nothing to measure.\n");
         return;
     }
     let _ = write!(
         text,
-        ": {} to measure, {} requests, about {}",
+        ": {} to measure, {}{} requests, about {}",
         points(work.points),
+        if work.nominal { "~" } else { "" },
         number::count(work.requests),
         number::time(work.wall_s)
     );
@@ -221,18 +219,20 @@ fn samples(text: &mut String, plan: &Plan) {
         entry.1 = entry.1.min(gap.samples);
     }
     if !gaps.is_empty() {
-        text.push_str("\nwarning: samples too small to pass a target, however good the server:\n");
+        text.push_str("\nwarning: samples too small to prove a target met, however good the server:\n");
     }
+    let mut finite = false;
     for ((class, metric, target), (concerned, smallest, needed)) in gaps {
         let _ = write!(text, "  {class}: {metric}.{target} in {}", points(concerned));
         let _ = match needed {
-            Some(needed) => writeln!(
-                text,
-                ", smallest sample {}, needed {}; lengthen `phases.measure` or ask for a lower quantile",
-                number::count(smallest),
-                number::count(needed)
-            ),
+            Some(needed) => {
+                writeln!(text, ", smallest sample {}, needed {}", number::count(smallest), number::count(needed))
+            }
             None => writeln!(text, ": no sample proves a share of 1"),
         };
+        finite |= needed.is_some();
+    }
+    if finite {
+        text.push_str("  lengthen `phases.measure`, or ask for a lower quantile\n");
     }
 }

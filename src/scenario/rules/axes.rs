@@ -76,6 +76,7 @@ fn axis<'a>(document: &Document, index: usize, config: &'a SweepConfig, found: &
     let at_axis = place(document, index, &["axis"]);
     let pointer = match document.resolve(&config.axis) {
         Ok(pointer) => Some(pointer),
+        Err(_) if document.behind_unknown_kind(&config.axis) => None,
         Err(diagnostic) => {
             found.push(diagnostic.at(at_axis, ""));
             None
