@@ -38,6 +38,7 @@ fn names() -> Vec<String> {
         .map(|code| code.id.to_owned())
         .chain(metric_names().map(str::to_owned))
         .chain(validity::CODES.iter().map(|code| (*code).to_owned()))
+        .chain(reason::ALL.iter().map(|reason| reason.code.to_owned()))
         .chain(["exit-codes".to_owned()])
         .collect()
 }

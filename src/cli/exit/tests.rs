@@ -104,9 +104,9 @@ fn flags_change_what_they_say_and_nothing_else() {
 #[test]
 fn the_documentation_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/exit-codes.md");
-    if std::env::var_os("BENCH_BLESS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, markdown()).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == markdown(), "docs/exit-codes.md is old; `BENCH_BLESS=1 cargo test --lib cli::exit` writes it");
+    assert!(committed == markdown(), "docs/exit-codes.md is old; `UPDATE=1 cargo test` writes it");
 }
