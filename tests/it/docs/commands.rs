@@ -57,6 +57,8 @@ fn check(arguments: &[String], whole: bool) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(()),
+            // `bench plan -o`: an option is meant, not its value.
+            ErrorKind::InvalidValue if !whole && error.to_string().contains("a value is required") => Ok(()),
             ErrorKind::MissingRequiredArgument | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !whole => {
                 Ok(())
             }
