@@ -21,6 +21,7 @@ use crate::measure::metric::Unit;
 use crate::measure::timeline::{Outcome, Phase, Timeline};
 use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
 use crate::observe::host::{HostFacts, HostWatch, WatchedThread};
+use crate::protocol::reason;
 use crate::report::model::{ClockSource, Connections};
 use crate::report::requests::RequestsWriter;
 use crate::transport;
@@ -154,10 +155,10 @@ impl Collector {
     fn count(&mut self, timeline: &Timeline) {
         self.counts.ended.fetch_add(1, Ordering::Relaxed);
         let reason = timeline.answer.reason.as_ref().map(|reason| reason.code.as_str());
-        if timeline.answer.outcome != Outcome::Completed && reason != Some("window_over") {
+        if timeline.answer.outcome != Outcome::Completed && reason != Some(reason::WINDOW_OVER) {
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if timeline.phase == Phase::Measure && reason == Some("client_late") {
+        if timeline.phase == Phase::Measure && reason == Some(reason::CLIENT_LATE) {
             self.not_started += 1;
         }
     }

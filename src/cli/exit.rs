@@ -273,7 +273,7 @@ pub fn markdown() -> String {
 }
 
 const PAGE_HEAD: &str = "\
-<!-- Generated from src/cli/exit.rs; `UPDATE=1 cargo test --lib cli::exit` writes it anew. -->
+<!-- Generated from src/cli/exit.rs; `UPDATE=1 cargo test` writes it anew. -->
 # Exit codes
 
 The exit code of `bench apply` is a function of the report, not of what was executed just now: applying a

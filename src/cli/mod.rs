@@ -7,6 +7,7 @@ pub mod exit;
 pub mod load;
 pub mod output;
 pub mod progress;
+pub mod reference;
 pub mod stores;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -12,6 +12,7 @@ use super::pacer::Pacer;
 use super::prepare::{ClosedBodies, Prepared};
 use super::request::WorkerContext;
 use crate::measure::timeline::{Phase, RequestId};
+use crate::protocol::reason;
 use crate::units::Nanos;
 use crate::workload::ClosedLoop;
 
@@ -135,7 +136,7 @@ impl Users {
             if let Some((at, phase)) = self.late.remove(&user) {
                 (prepared.at, prepared.phase) = (at, phase);
                 self.count(&prepared);
-                self.context.deliver(self.context.never_sent(&prepared, "client_late")).await;
+                self.context.deliver(self.context.never_sent(&prepared, reason::CLIENT_LATE)).await;
             }
         }
     }

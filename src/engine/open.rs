@@ -9,6 +9,7 @@ use super::pacer::Pacer;
 use super::prepare::{OpenBodies, Prepared};
 use super::request::WorkerContext;
 use crate::measure::timeline::Phase;
+use crate::protocol::reason;
 
 /// Runs until `no_more`, then waits for what is in flight. Returns the measured requests that came due,
 /// by class.
@@ -67,7 +68,7 @@ async fn not_sent(context: &WorkerContext, held: Option<Prepared>, mut bodies: O
             return;
         }
         due[usize::from(prepared.class)] += u64::from(prepared.phase == Phase::Measure);
-        let timeline = context.never_sent(&prepared, "client_late");
+        let timeline = context.never_sent(&prepared, reason::CLIENT_LATE);
         context.deliver(timeline).await;
     }
 }

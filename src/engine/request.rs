@@ -11,6 +11,7 @@ use super::prepare::Prepared;
 use super::window::Window;
 use super::{Connections, Target};
 use crate::measure::timeline::{Answer, ConnectionUse, Outcome, Phase, Stamps, Timeline};
+use crate::protocol::reason;
 use crate::transport::{Cancel, Transport};
 use crate::units::Nanos;
 
@@ -82,7 +83,12 @@ impl WorkerContext {
         };
         let Some(_admitted) = admitted else {
             stamps.end = Some(self.clock.now());
-            return self.timeline(&prepared, target, stamps, Answer::none(Outcome::NotSent, "in_flight_limit", None));
+            return self.timeline(
+                &prepared,
+                target,
+                stamps,
+                Answer::none(Outcome::NotSent, reason::IN_FLIGHT_LIMIT, None),
+            );
         };
         stamps.slot = Some(self.clock.now());
         let mut decoder = target.protocol.decoder();

@@ -16,6 +16,7 @@ use super::request::{Counters, WorkerContext};
 use super::window::Window;
 use super::{Connections, EngineError, EngineStats, Job, LoopPlan, Stop, StopLevel, closed, open, prepare};
 use crate::measure::timeline::Timeline;
+use crate::protocol::reason;
 use crate::transport::{Cancel, ClockSource};
 use crate::units::Nanos;
 
@@ -166,11 +167,11 @@ fn supervise(job: &Job, shared: Shared, stop: &Stop, grace: Duration) -> Result<
                 }
             }
             cancel.cancel(if interrupted {
-                "interrupted"
+                reason::INTERRUPTED
             } else if window.all_ended() {
-                "window_over"
+                reason::WINDOW_OVER
             } else {
-                "drain_limit"
+                reason::DRAIN_LIMIT
             });
             all.await
         };

@@ -1,8 +1,8 @@
 //! Timelines to metrics, histograms, SLO verdicts and validity. No IO.
 //!
-//! `Timeline` → [`attribution`] → `RequestRecord` → [`derive`] → [`accumulator`] → `PointMeasurement`.
+//! `Timeline` → [`attribution`] → `RequestRecord` → [`mod@derive`] → [`accumulator`] → `PointMeasurement`.
 //! Everything about a measured request is derived from its record, so a stored record file can be
-//! judged again exactly ([`rejudge`]).
+//! judged again exactly ([`rejudge()`]).
 
 pub mod accumulator;
 pub mod attribution;

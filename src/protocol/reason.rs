@@ -1,4 +1,5 @@
-//! The closed list of reason codes that decoders give, one sentence each. Reports and docs print from it.
+//! The closed list of reasons why a request did not complete, one sentence each, whoever gives them: decoders,
+//! transports or the engine. Reports and docs print from it.
 
 use crate::measure::timeline::Outcome;
 
@@ -53,6 +54,14 @@ reasons! {
     UNEXPECTED_CONTENT_ENCODING = "unexpected_content_encoding", ProtocolError, "The answer is compressed, which was not asked for.";
     DRAIN_LIMIT = "drain_limit", Cancelled, "`bench` gave the request up because `phases.drain.max` had passed.";
     INTERRUPTED = "interrupted", Cancelled, "`bench` gave the request up because it was told to stop.";
+    WINDOW_OVER = "window_over", Cancelled, "Load of the drain that nobody waits for: every measured request had ended.";
+    REFUSED = "refused", ConnectFailed, "Nothing listens at the address, or a firewall says so.";
+    DNS = "dns", ConnectFailed, "The host name has no address.";
+    TLS = "tls", ConnectFailed, "The TLS handshake failed, most often because of the certificate.";
+    CONNECT_TIMEOUT = "connect_timeout", ConnectFailed, "No connection stood within ten seconds.";
+    CONNECT_ERROR = "connect_error", ConnectFailed, "The connection failed in another way; the detail line has the words of the system.";
+    IN_FLIGHT_LIMIT = "in_flight_limit", NotSent, "`max_in_flight` was reached, and the scenario drops what does not fit (`when_full = \"drop\"`).";
+    CLIENT_LATE = "client_late", NotSent, "The client was too slow to send the request before the point ended; counts against the client (`validity`).";
 }
 
 /// The code of an HTTP status that is not a success, such as `http_500`.
@@ -60,7 +69,7 @@ pub fn http_code(status: http::StatusCode) -> String {
     format!("http_{}", status.as_u16())
 }
 
-/// What a code means, `http_NNN` included; nothing for a word that decoders never give.
+/// What a code means, `http_NNN` included; nothing for a word that no report holds.
 pub fn explain(code: &str) -> Option<&'static str> {
     if let Some(reason) = ALL.iter().find(|reason| reason.code == code) {
         return Some(reason.meaning);

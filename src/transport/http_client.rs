@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::{Cancel, ClockSource, Exchange, ExchangeFuture, NotConnected, Outgoing, Transport};
 use crate::engine::clock::PointClock;
 use crate::measure::timeline::ConnectionUse;
-use crate::protocol::{BodyEnd, Decoder};
+use crate::protocol::{BodyEnd, Decoder, reason};
 use crate::units::Nanos;
 
 /// Longest wait for a connection.
@@ -362,18 +362,18 @@ fn send_error(error: &reqwest::Error) -> Result<BodyEnd, NotConnected> {
     let detail = describe(error);
     if error.is_connect() || error.is_timeout() {
         let code = if error.is_timeout() {
-            "connect_timeout"
+            reason::CONNECT_TIMEOUT
         } else if causes(error)
             .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
             .any(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
         {
-            "refused"
+            reason::REFUSED
         } else if detail.contains("dns error") || detail.contains("failed to lookup") {
-            "dns"
+            reason::DNS
         } else if causes(error).any(|cause| cause.is::<rustls::Error>()) || detail.contains("certificate") {
-            "tls"
+            reason::TLS
         } else {
-            "connect_error"
+            reason::CONNECT_ERROR
         };
         return Err(NotConnected { code, detail });
     }

@@ -108,5 +108,5 @@ fn the_documentation_is_current() {
         std::fs::write(path, markdown()).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == markdown(), "docs/exit-codes.md is old; `UPDATE=1 cargo test --lib cli::exit` writes it");
+    assert!(committed == markdown(), "docs/exit-codes.md is old; `UPDATE=1 cargo test` writes it");
 }

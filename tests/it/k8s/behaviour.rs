@@ -138,16 +138,17 @@ fn arguments_expand_as_in_a_pod() {
     }
 }
 
-// JOIN: cli — every manifest's command line is one that `bench` takes.
-// #[test]
-// fn every_command_line_parses() {
-//     use clap::Parser;
-//     for run in manifests::runs() {
-//         let command = run.container().command.clone().unwrap();
-//         let line = command.into_iter().chain(resolved_args(&run, "bench-nightly-1", "bench-nightly-1-aaaaa"));
-//         let line: Vec<_> = line.collect();
-//         if let Err(error) = llm_bench::cli::Cli::try_parse_from(&line) {
-//             panic!("{}: {line:?}: {error}", run.origin);
-//         }
-//     }
-// }
+/// Every manifest's command line is one that `bench` takes.
+#[test]
+fn every_command_line_parses() {
+    use clap::Parser;
+    for run in manifests::runs() {
+        let command = run.container().command.clone().unwrap_or_else(|| vec!["bench".to_owned()]);
+        let arguments = resolved_args(&run, "bench-nightly-1", "bench-nightly-1-aaaaa");
+        let line: Vec<String> = command.into_iter().chain(arguments).collect();
+        assert!(line[0].ends_with("bench"), "{}: {line:?}", run.origin);
+        if let Err(error) = llm_bench::cli::Cli::try_parse_from(&line) {
+            panic!("{}: {line:?}: {error}", run.origin);
+        }
+    }
+}

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use llm_bench::assets::Assets;
+use llm_bench::plan::{Plan, PlanScenario, document};
 use llm_bench::scenario::file::{MeasureConfig, ScenarioFile, SweepConfig};
+use llm_bench::scenario::{Request, load};
 use llm_bench::workload::load::LoadConfig;
 use llm_bench::workload::prompt::PromptsConfig;
 use serde_json::Value;
@@ -100,6 +103,29 @@ fn every_plan_fits_its_own_limit() {
         assert!(longest <= limit, "{}: {longest} s of {limit} s", path.display());
         assert!(longest > limit / 3.0, "{}: {longest} s makes a limit of {limit} s meaningless", path.display());
     }
+}
+
+/// What `bench plan` says agrees with the arithmetic here: between the windows alone and every drain at its longest.
+#[test]
+fn the_estimate_of_the_plan_fits() {
+    for path in paths() {
+        let (scenario, plan) = (read(&path), planned(&path));
+        let (estimate, longest) = (plan.totals().wall_s, longest_s(&scenario));
+        let drains = plan.points.len() as f64 * scenario.phases.drain.max.get().as_secs_f64();
+        assert_eq!(plan.points.len(), points(&scenario), "{}", path.display());
+        let fits = estimate <= longest + 1e-6 && estimate >= (longest - drains) * 0.5;
+        assert!(fits, "{}: {estimate} s, at most {longest} s", path.display());
+    }
+}
+
+fn planned(path: &Path) -> Plan {
+    let text = fs::read(path).unwrap();
+    let folder = path.parent().unwrap();
+    let read = |base: &str| fs::read(folder.join(base));
+    let env = BTreeMap::new();
+    let loading = load(Request { path: "scenario.toml", text: &text, sets: &[], env: &env, read: &read });
+    let built = document::build(&loading.result.unwrap(), &Assets::new(folder), PlanScenario::default());
+    built.unwrap().plan
 }
 
 #[test]
