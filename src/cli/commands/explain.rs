@@ -1,17 +1,19 @@
 //! `bench explain`: what a code, a metric, a reason or the exit codes mean.
 
 use crate::cli::args::ExplainArgs;
-use crate::cli::exit::{self, Exit, Retry};
+use crate::cli::env::Env;
+use crate::cli::exit::{Exit, Retry};
 use crate::cli::output;
 use crate::diagnostic::{codes, text};
 use crate::measure::help::metric_names;
 use crate::measure::timeline::Outcome;
 use crate::measure::{metric_help, validity};
 use crate::protocol::reason;
+use crate::report::terminal::wrap;
 
 /// Runs the command.
-pub fn run(args: &ExplainArgs) -> Exit {
-    let Some(explanation) = explain(&args.what) else {
+pub fn run(args: &ExplainArgs, env: &Env) -> Exit {
+    let Some(explanation) = explain(&args.what, env.width) else {
         let mut message = format!("error: nothing is known about {}", text::quote(&args.what));
         if let Some(hint) = text::nearest(&args.what, &names()) {
             message.push_str(&format!("; did you mean `{hint}`?"));
@@ -21,13 +23,48 @@ pub fn run(args: &ExplainArgs) -> Exit {
         output::message(&message);
         return Exit::Usage;
     };
-    output::result(&explanation);
+    output::result(&fit(&explanation, env.width));
     Exit::Success
 }
 
-fn explain(what: &str) -> Option<String> {
+/// Breaks lines that are too long: those of a list under their text, examples never.
+fn fit(text: &str, width: usize) -> String {
+    let mut fitted = String::new();
+    for line in text.lines() {
+        if line.chars().count() <= width || line.starts_with("    ") {
+            fitted.push_str(line);
+            fitted.push('\n');
+            continue;
+        }
+        let hang = if line.starts_with("- ") { "  " } else { "" };
+        for (index, part) in wrap(line, width.saturating_sub(hang.len()), "").lines().enumerate() {
+            fitted.push_str(if index > 0 { hang } else { "" });
+            fitted.push_str(part);
+            fitted.push('\n');
+        }
+    }
+    fitted
+}
+
+/// Every exit code in the order of precedence: the page of the documentation is a table too wide for a
+/// terminal.
+fn exit_codes(width: usize) -> String {
+    let mut text = String::from("When several apply, the first of this list wins.\n");
+    for exit in Exit::ALL {
+        let retry = match exit.retry() {
+            Retry::Resumes => " Trying again resumes.",
+            Retry::NotNeeded | Retry::Useless => "",
+        };
+        text.push_str(&format!("\n{:>4}  {}\n", exit.code(), exit.name()));
+        text.push_str(&wrap(&format!("{}{retry}", exit.meaning()), width, "      "));
+    }
+    text.push_str("\nThe exit code of `bench apply` is a function of the report: applying a finished plan again ends with it again.\n");
+    text
+}
+
+fn explain(what: &str, width: usize) -> Option<String> {
     if what == "exit-codes" {
-        return Some(exit::markdown());
+        return Some(exit_codes(width));
     }
     codes::explain(&what.to_ascii_uppercase())
         .or_else(|| metric_help(what).map(|text| format!("{what}\n\n{text}")))
