@@ -27,19 +27,27 @@ pub fn run(args: &ExplainArgs, env: &Env) -> Exit {
     Exit::Success
 }
 
-/// Breaks lines that are too long: those of a list under their text, examples never.
+/// Reflows paragraphs that are wider than the terminal: those of a list under their text, examples never.
 fn fit(text: &str, width: usize) -> String {
     let mut fitted = String::new();
-    for line in text.lines() {
-        if line.chars().count() <= width || line.starts_with("    ") {
-            fitted.push_str(line);
-            fitted.push('\n');
+    let mut lines = text.lines().peekable();
+    while let Some(first) = lines.next() {
+        let mut block = vec![first];
+        let flows = !first.is_empty() && !first.starts_with("    ");
+        while let Some(next) = lines.next_if(|next| {
+            flows && !next.is_empty() && !next.starts_with("- ") && !next.starts_with("    ") && !next.starts_with('|')
+        }) {
+            block.push(next);
+        }
+        if !flows || block.iter().all(|line| line.chars().count() <= width) {
+            block.iter().for_each(|line| fitted.push_str(&format!("{line}\n")));
             continue;
         }
-        let hang = if line.starts_with("- ") { "  " } else { "" };
-        for (index, part) in wrap(line, width.saturating_sub(hang.len()), "").lines().enumerate() {
+        let hang = if first.starts_with("- ") { "  " } else { "" };
+        let whole = block.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        for (index, line) in wrap(&whole, width.saturating_sub(hang.len()), "").lines().enumerate() {
             fitted.push_str(if index > 0 { hang } else { "" });
-            fitted.push_str(part);
+            fitted.push_str(line);
             fitted.push('\n');
         }
     }
@@ -128,4 +136,18 @@ fn names() -> Vec<String> {
         .chain(WORDS.iter().map(|(word, _)| (*word).to_owned()))
         .chain(["exit-codes".to_owned()])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_paragraphs_flow_and_examples_stand() {
+        let text =
+            "aaaa bbbb cccc dddd eeee ffff\ngggg\n\n- hhhh iiii jjjj kkkk llll\n- short\n\n    kind = \"an example\"\n";
+        let fitted = "aaaa bbbb cccc dddd\neeee ffff gggg\n\n- hhhh iiii jjjj\n  kkkk llll\n- short\n\n    kind = \"an example\"\n";
+        assert_eq!(fit(text, 22), fitted);
+        assert_eq!(fit(text, 200), text);
+    }
 }
