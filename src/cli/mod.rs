@@ -62,8 +62,8 @@ pub fn run(cli: &Cli, env: &Env) -> Exit {
         Command::Report(args) => commands::report::run(args, env, cli.color),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Schema(args) => commands::schema::run(args),
-        Command::Explain(args) => commands::explain::run(args),
-        Command::Init(args) => commands::init::run(args),
+        Command::Explain(args) => commands::explain::run(args, env),
+        Command::Init(args) => commands::init::run(args, env),
         Command::Completions(args) => commands::completions::run(args),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use crate::scenario::file::ScenarioFile;
+use crate::simulator::SimConfig;
 use crate::workload::load::LoadConfig;
 
 /// Descriptors that are not connections: files, timers, the store.
@@ -11,7 +12,7 @@ const OTHER_DESCRIPTORS: u64 = 64;
 pub fn problems(plan: &Plan) -> Vec<String> {
     let descriptors = raise_descriptor_limit();
     let ports = ephemeral_ports();
-    let mut problems = Vec::new();
+    let mut problems = simulators(plan);
     for (index, point) in plan.points.iter().enumerate() {
         let Ok(file) = plan.point_scenario(index) else { continue };
         let Some(streams) = least_streams(&file) else { continue };
@@ -28,6 +29,23 @@ pub fn problems(plan: &Plan) -> Vec<String> {
                  server (`net.ipv4.ip_local_port_range`)",
                 point.id
             ));
+        }
+    }
+    problems
+}
+
+/// Simulated servers that would not start: `sim:` urls with an unknown profile or setting, each once.
+fn simulators(plan: &Plan) -> Vec<String> {
+    let mut problems = Vec::new();
+    for index in 0..plan.points.len() {
+        let Ok(file) = plan.point_scenario(index) else { continue };
+        for (name, backend) in &file.backends {
+            let Some(profile) = backend.openai().url.strip_prefix("sim:") else { continue };
+            let Err(error) = SimConfig::parse(profile) else { continue };
+            let problem = format!("backends.{name}: {error}");
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
         }
     }
     problems

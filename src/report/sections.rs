@@ -103,7 +103,8 @@ fn points(report: &Report) -> Section {
         Column::number("goodput"),
         Column::number("errors"),
         Column::text("SLO"),
-        Column::text("validity"),
+        // What is not valid is named below the table as well.
+        Column::text("validity").spare(2),
     ]);
     let mut rows = Vec::new();
     for point in &report.points {

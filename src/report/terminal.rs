@@ -104,7 +104,7 @@ fn cut(line: &str, width: usize) -> String {
 }
 
 /// Breaks at spaces; each line begins with `indent` and ends with a newline.
-fn wrap(text: &str, width: usize, indent: &str) -> String {
+pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     let room = width.saturating_sub(indent.len()).max(20);
     let (mut wrapped, mut line) = (String::new(), String::new());
     for word in text.split(' ') {

@@ -151,7 +151,7 @@ fn conclude(args: &ApplyArgs, applied: &Applied, env: &Env, color: ColorChoice) 
                 output::message("nothing to measure: the store holds this plan; `--rerun` measures it anew");
             }
             if exit != Exit::Success {
-                output::message(&format!("exit code {}: {}", exit.code(), exit.name()));
+                output::message(&format!("exit code {}: {}. {}", exit.code(), exit.name(), exit.meaning()));
             }
             let word = if applied.unfinished { "partial report" } else { "report" };
             output::result(&format!("{word}: {}", applied.location));

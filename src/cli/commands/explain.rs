@@ -1,17 +1,19 @@
 //! `bench explain`: what a code, a metric, a reason or the exit codes mean.
 
 use crate::cli::args::ExplainArgs;
-use crate::cli::exit::{self, Exit, Retry};
+use crate::cli::env::Env;
+use crate::cli::exit::{Exit, Retry};
 use crate::cli::output;
 use crate::diagnostic::{codes, text};
 use crate::measure::help::metric_names;
 use crate::measure::timeline::Outcome;
 use crate::measure::{metric_help, validity};
 use crate::protocol::reason;
+use crate::report::terminal::wrap;
 
 /// Runs the command.
-pub fn run(args: &ExplainArgs) -> Exit {
-    let Some(explanation) = explain(&args.what) else {
+pub fn run(args: &ExplainArgs, env: &Env) -> Exit {
+    let Some(explanation) = explain(&args.what, env.width) else {
         let mut message = format!("error: nothing is known about {}", text::quote(&args.what));
         if let Some(hint) = text::nearest(&args.what, &names()) {
             message.push_str(&format!("; did you mean `{hint}`?"));
@@ -21,13 +23,56 @@ pub fn run(args: &ExplainArgs) -> Exit {
         output::message(&message);
         return Exit::Usage;
     };
-    output::result(&explanation);
+    output::result(&fit(&explanation, env.width));
     Exit::Success
 }
 
-fn explain(what: &str) -> Option<String> {
+/// Reflows paragraphs that are wider than the terminal: those of a list under their text, examples never.
+fn fit(text: &str, width: usize) -> String {
+    let mut fitted = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(first) = lines.next() {
+        let mut block = vec![first];
+        let flows = !first.is_empty() && !first.starts_with("    ");
+        while let Some(next) = lines.next_if(|next| {
+            flows && !next.is_empty() && !next.starts_with("- ") && !next.starts_with("    ") && !next.starts_with('|')
+        }) {
+            block.push(next);
+        }
+        if !flows || block.iter().all(|line| line.chars().count() <= width) {
+            block.iter().for_each(|line| fitted.push_str(&format!("{line}\n")));
+            continue;
+        }
+        let hang = if first.starts_with("- ") { "  " } else { "" };
+        let whole = block.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        for (index, line) in wrap(&whole, width.saturating_sub(hang.len()), "").lines().enumerate() {
+            fitted.push_str(if index > 0 { hang } else { "" });
+            fitted.push_str(line);
+            fitted.push('\n');
+        }
+    }
+    fitted
+}
+
+/// Every exit code in the order of precedence: the page of the documentation is a table too wide for a
+/// terminal.
+fn exit_codes(width: usize) -> String {
+    let mut text = String::from("When several apply, the first of this list wins.\n");
+    for exit in Exit::ALL {
+        let retry = match exit.retry() {
+            Retry::Resumes => " Trying again resumes.",
+            Retry::NotNeeded | Retry::Useless => "",
+        };
+        text.push_str(&format!("\n{:>4}  {}\n", exit.code(), exit.name()));
+        text.push_str(&wrap(&format!("{}{retry}", exit.meaning()), width, "      "));
+    }
+    text.push_str("\nThe exit code of `bench apply` is a function of the report: applying a finished plan again ends with it again.\n");
+    text
+}
+
+fn explain(what: &str, width: usize) -> Option<String> {
     if what == "exit-codes" {
-        return Some(exit::markdown());
+        return Some(exit_codes(width));
     }
     codes::explain(&what.to_ascii_uppercase())
         .or_else(|| metric_help(what).map(|text| format!("{what}\n\n{text}")))
@@ -91,4 +136,18 @@ fn names() -> Vec<String> {
         .chain(WORDS.iter().map(|(word, _)| (*word).to_owned()))
         .chain(["exit-codes".to_owned()])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_paragraphs_flow_and_examples_stand() {
+        let text =
+            "aaaa bbbb cccc dddd eeee ffff\ngggg\n\n- hhhh iiii jjjj kkkk llll\n- short\n\n    kind = \"an example\"\n";
+        let fitted = "aaaa bbbb cccc dddd\neeee ffff gggg\n\n- hhhh iiii jjjj\n  kkkk llll\n- short\n\n    kind = \"an example\"\n";
+        assert_eq!(fit(text, 22), fitted);
+        assert_eq!(fit(text, 200), text);
+    }
 }

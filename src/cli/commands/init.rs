@@ -4,9 +4,11 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::InitArgs;
+use crate::cli::env::Env;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::diagnostic::text;
+use crate::report::terminal::wrap;
 
 /// A scenario of the project.
 #[derive(Clone, Copy, Debug)]
@@ -60,12 +62,9 @@ impl Template {
 }
 
 /// Runs the command.
-pub fn run(args: &InitArgs) -> Exit {
+pub fn run(args: &InitArgs, env: &Env) -> Exit {
     if args.list {
-        let width = TEMPLATES.iter().map(|template| template.name.len()).max().unwrap_or(0);
-        let lines: Vec<String> =
-            TEMPLATES.iter().map(|template| format!("{:width$}  {}", template.name, template.purpose())).collect();
-        output::result(&lines.join("\n"));
+        output::result(&list(env.width));
         output::message("\nwrite one: bench init NAME");
         return Exit::Success;
     }
@@ -104,6 +103,17 @@ pub fn run(args: &InitArgs) -> Exit {
             Exit::EnvironmentFailed
         }
     }
+}
+
+/// Names and purposes in two columns, the second one wrapped.
+fn list(width: usize) -> String {
+    let names = TEMPLATES.iter().map(|template| template.name.len()).max().unwrap_or(0) + 2;
+    let mut text = String::new();
+    for template in TEMPLATES {
+        let purpose = wrap(template.purpose(), width, &" ".repeat(names));
+        text.push_str(&format!("{:names$}{}", template.name, purpose.trim_start()));
+    }
+    text
 }
 
 /// Writes the template and its data. Nothing that exists is overwritten; the same data file may.

@@ -5,7 +5,9 @@ use super::Desk;
 /// Names of `bench init --list`.
 fn names(desk: &Desk) -> Vec<String> {
     let list = desk.bench(&["init", "--list"]).code(0);
-    list.out.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    assert!(list.out.lines().all(|line| line.chars().count() <= 100), "{}", list.out);
+    let own_line = |line: &&str| !line.starts_with(' ');
+    list.out.lines().filter(own_line).map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
 }
 
 #[test]

@@ -59,8 +59,16 @@ fn explanations_have_examples_and_reasons() {
     desk.bench(&["explain", "ttft_ms"]).code(0).shows("Unit: ms").shows("`intended`");
     desk.bench(&["explain", "server_error"]).code(0).shows("outcome").shows("in_band_error");
     desk.bench(&["explain", "75"]).code(0).shows("interrupted").shows("goes on where it stopped");
-    for exit in Exit::ALL {
-        desk.bench(&["explain", "exit-codes"]).code(0).shows(&format!("| {} | {} |", exit.code(), exit.name()));
+    let codes = desk.bench(&["explain", "exit-codes"]).code(0);
+    let lines: Vec<&str> = codes.out.lines().collect();
+    let at = |exit: Exit| lines.iter().position(|line| *line == format!("{:>4}  {}", exit.code(), exit.name()));
+    let places: Vec<usize> = Exit::ALL.into_iter().map(|exit| at(exit).unwrap()).collect();
+    assert!(places.is_sorted(), "in the order of precedence: {}", codes.out);
+    // Texts fit the terminal; the page they come from is wider.
+    for word in ["exit-codes", "goodput", "dispatch_lag", "server_error"] {
+        let mut narrow = desk.command(&["explain", word]);
+        let shown = super::ended(narrow.env("COLUMNS", "60")).code(0);
+        assert!(shown.out.lines().all(|line| line.chars().count() <= 60), "{}", shown.out);
     }
 }
 

@@ -122,6 +122,17 @@ fn the_environment_is_checked_on_demand() {
     desk.bench(&["validate", "--env", "key.toml", "bad.toml"]).code(65);
 }
 
+#[test]
+fn a_simulator_that_would_not_start_is_no_environment() {
+    let desk = Desk::new();
+    for (url, text) in [("sim:9000b", "profiles: "), ("sim:tiny?jiter=0", "jiter")] {
+        desk.write("sim.toml", &SCENARIO.replace("sim:tiny?jitter=0", url));
+        desk.bench(&["validate", "--env", "sim.toml"]).code(78).says("backends.main").says(text);
+    }
+    desk.write("sim.toml", SCENARIO);
+    desk.bench(&["validate", "--env", "sim.toml"]).code(0);
+}
+
 #[cfg(unix)]
 #[test]
 fn more_users_than_descriptors_are_refused() {

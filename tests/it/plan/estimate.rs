@@ -123,9 +123,10 @@ fn tokens_and_cost_follow_the_classes() {
     let p95 = estimate(&parse(&edit(&text, "p50 = 300", "p95 = 300")).0, &NoDatasets);
     let gap = &p95.too_small[0];
     assert_eq!((gap.class.as_str(), gap.target.as_str(), gap.samples, gap.needed), ("base", "p95", 10, Some(72)));
-    assert!(human(&plan(&edit(SCENARIO, "p50 = 300", "p95 = 300")), &[], 100).contains(
-        "  base: ttft_ms.p95 in 3 points, smallest sample 10, needed 72; lengthen `phases.measure` or ask for a lower quantile\n"
-    ));
+    assert!(
+        human(&plan(&edit(SCENARIO, "p50 = 300", "p95 = 300")), &[], 100)
+            .contains("  base: ttft_ms.p95 in 3 points, smallest sample 10, needed 72\n")
+    );
 }
 
 #[derive(Debug)]

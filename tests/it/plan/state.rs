@@ -59,7 +59,7 @@ fn a_changed_setting_is_named() {
     let text = human(&new, &found, 120);
     assert!(text.contains("changed (phases.warmup)"), "{text}");
     assert!(text.contains("3 points changed since run run-1:\n  phases.warmup: 2s → 3s\n"), "{text}");
-    assert!(text.contains("0 new, 3 changed, 0 done: 3 points to measure"), "{text}");
+    assert!(text.contains("3 changed: 3 points to measure"), "{text}");
     // Without the old plan the change is seen, its settings are not.
     let mut bare = stored(&old, "run-1");
     bare.plans.clear();
@@ -135,7 +135,7 @@ fn a_plan_is_printed_with_its_states() {
          {}                2        26      2.60k         520   13s  done (run run-1)\n\
          {}                8       102      10.2k       2.04k   13s  new\n\
          total                               141      14.1k       2.82k   38s\n\
-         \n1 new, 0 changed, 2 done: 1 point to measure, 102 requests, about 13s.\n",
+         \n1 new, 2 done: 1 point to measure, 102 requests, about 13s.\n",
         &new.digest[..12],
         id(0),
         id(1),
