@@ -60,7 +60,7 @@ const LOOPS: [(&str, &str); 2] =
 
 #[test]
 fn the_real_llama_cpp_server_is_measured_without_false_errors() {
-    const REQUESTS: u64 = 8;
+    const REQUESTS: u64 = 6;
     let Some(server) = Llama::start() else {
         return skipped("the real llama.cpp server", "run .ci/llamacpp.sh install and set BENCH_E2E=1");
     };
@@ -85,8 +85,9 @@ fn the_real_llama_cpp_server_is_measured_without_false_errors() {
                     assert!(tokens.input_usage.is_some_and(|tokens| tokens >= 10), "{what}: {tokens:?}");
                     if stream {
                         let events = record.events.as_ref().unwrap();
-                        let counted: u32 = (0..events.len()).map(|at| events.tokens_at(at)).sum();
-                        assert!(counted <= 4 + 1, "{what}: {counted} tokens in {} events", events.len());
+                        // A token that ends inside a character comes with the next one. How many tokens an event
+                        // has is only told by the tokenizer of the workload, which is not that of the model.
+                        assert!((1..=4).contains(&events.len()), "{what}: {} events", events.len());
                     }
                 }
                 if stream {

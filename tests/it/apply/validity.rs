@@ -73,7 +73,7 @@ impl Quota {
         let quota = Self(path);
         let set = fs::create_dir(&quota.0)
             .and_then(|()| fs::write(quota.0.join("cpu.cfs_period_us"), "100000"))
-            .and_then(|()| fs::write(quota.0.join("cpu.cfs_quota_us"), "4000"));
+            .and_then(|()| fs::write(quota.0.join("cpu.cfs_quota_us"), "10000"));
         set.map(|()| quota).map_err(|error| error.to_string())
     }
 
@@ -99,7 +99,8 @@ fn a_client_under_a_cpu_quota_is_not_believed() {
     let world = strict(&server.url(), 1000, "{ duration = \"3s\" }");
     // Time to move the process into its group before the window begins.
     world.edit("warmup = \"0s\"", "warmup = \"1s\"");
-    world.edit("rate_per_s = 40", "rate_per_s = 400");
+    world.edit("rate_per_s = 40", "rate_per_s = 100");
+    world.edit("drain = { max = \"60s\" }", "drain = { max = \"3s\" }");
     let running = world.start(&["--format", "json"]);
     wait_until("the point", || !files(&world.path("spool")).is_empty());
     if let Err(why) = quota.hold(running.pid()) {
