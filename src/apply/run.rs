@@ -105,7 +105,8 @@ pub async fn apply(
             }
             let orphans = entry.points.iter().filter(|(_, point)| point.finished_at.is_none());
             let orphans = orphans.filter_map(|(id, point)| Some((id.clone(), point.last_requests?))).collect();
-            let run = Run::new(plan, store, spool, options, entry.path, held, Vec::new(), orphans);
+            let mut run = Run::new(plan, store, spool, options, entry.path, held, Vec::new());
+            run.orphans = orphans;
             run.carry_out(true, &wanted, stop, observer).await
         }
         Chosen::Opened { path, sources } => {
@@ -118,7 +119,7 @@ pub async fn apply(
             let seen = plan.points.iter().filter(|point| !taken.contains_key(&point.id));
             let seen = seen.filter(|point| held::seen_before(point, &history, now)).map(|point| point.id.clone());
             let seen = seen.collect();
-            let run = Run::new(plan, store, spool, options, path, taken, seen, BTreeMap::new());
+            let run = Run::new(plan, store, spool, options, path, taken, seen);
             run.carry_out(false, &wanted, stop, observer).await
         }
     }
@@ -187,7 +188,6 @@ impl<'a> Run<'a> {
         path: RunPath,
         held: BTreeMap<String, PointReport>,
         seen: Vec<String>,
-        orphans: BTreeMap<String, u32>,
     ) -> Self {
         let library = Arc::new(Library::new(options.assets.clone()));
         Self {
@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
             measured: 0,
             started_at: Timestamp::now(),
             library,
-            orphans,
+            orphans: BTreeMap::new(),
         }
     }
 

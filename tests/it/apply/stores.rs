@@ -108,10 +108,10 @@ fn a_directory_that_goes_away_leaves_everything_on_disk() {
     let world = World::new(&sweep("sim:tiny?jitter=0&speed=0.02", 4, &[1, 2]));
     let running = world.start(&[]);
     wait_until("the first point", || !files(&world.path("spool")).is_empty());
-    // The tests may run as root, whom permissions do not stop: a file where the folder of points would be does.
-    let plan = world.stored("/plan.json");
-    fs::write(plan[0].with_file_name("points"), "in the way").unwrap();
-    fs::create_dir(plan[0].with_file_name("report.json")).unwrap();
+    // The tests may run as root, whom permissions do not stop: a file where the run's folder was does.
+    let run = world.stored("/plan.json")[0].parent().unwrap().to_path_buf();
+    fs::remove_dir_all(&run).unwrap();
+    fs::write(&run, "in the way").unwrap();
     assert_kept(&world, running.wait());
 }
 
@@ -122,7 +122,7 @@ fn an_interrupted_run_in_a_bucket_goes_on() {
     world.edit("sim:tiny?jitter=0", "sim:tiny?jitter=0&speed=0.02");
     let running = world.command(&["apply", "scenario.toml", "--store", "gs://bucket/x"]).spawn().unwrap();
     wait_until("the first point", || {
-        gcs.server.log().iter().any(|seen| seen.method == "PUT" && seen.path_and_query.contains("/points/"))
+        gcs.server.log().iter().any(|seen| seen.method == "PUT" && seen.path_and_query.contains("points"))
     });
     let pid = nix::unistd::Pid::from_raw(i32::try_from(running.id()).unwrap());
     nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();

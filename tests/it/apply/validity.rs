@@ -1,1 +1,114 @@
-//! TODO
+//! Whether the client or the server made the number, with the limits as they are shipped.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use llm_bench::report::model::{PointReport, Report, ValidityState};
+use nix::sys::signal::Signal;
+
+use super::harness::{ANY_CLIENT, Ran, World, files, scenario, skipped, wait_until};
+use super::server::Server;
+
+const LOAD: &str = "[load]\nkind = \"constant\"\nrate_per_s = 40\n";
+
+/// The shipped limits, and a deadline that they are shares of.
+fn strict(url: &str, deadline_ms: u32, measure: &str) -> World {
+    let slo = format!("[traffic.slo]\nttft_ms = {{ deadline = {deadline_ms} }}\n");
+    World::new(&scenario(url, "", LOAD, measure, &slo).replace(ANY_CLIENT, ""))
+}
+
+fn only_point(ran: &Ran) -> PointReport {
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+    let report = Report::from_slice(json["report"].to_string().as_bytes()).unwrap();
+    assert_eq!(report.points.len(), 1);
+    report.points[0].clone()
+}
+
+#[test]
+fn a_client_that_was_stopped_is_invalid() {
+    // Stopped for 2 of 4 seconds; p99 of the dispatch lag is about 2 s, 25 % of the deadline are 0.25 s.
+    let world = strict("sim:tiny?jitter=0", 1000, "{ duration = \"4s\" }");
+    let running = world.start(&["--format", "json"]);
+    wait_until("the point", || !files(&world.path("spool")).is_empty());
+    std::thread::sleep(Duration::from_millis(700));
+    running.signal(Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(2));
+    running.signal(Signal::SIGCONT);
+    let ran = running.wait().expect(101);
+    let point = only_point(&ran);
+    assert_eq!(point.validity.state, ValidityState::Invalid);
+    let lag = point.validity.reasons.iter().find(|reason| reason.code == "dispatch_lag").unwrap();
+    assert!(lag.observed > lag.limit && lag.message.chars().any(|c| c.is_ascii_digit()), "{lag:?}");
+    assert_eq!(point.outcomes.planned, 160, "every arrival is counted all the same");
+    assert!(!point.sum_broken());
+    // An invalid point is not taken over by another plan.
+    world.edit("name = \"all\"", "name = \"all\" # edited");
+    world.apply(&[]).expect(101);
+}
+
+#[test]
+fn a_slow_server_stays_valid() {
+    // A step of the simulator takes 50 ms instead of 1; the queue grows for as long as the load lasts.
+    let world = strict("sim:tiny?jitter=0&speed=0.02&slots=2", 20_000, "{ duration = \"1s\" }");
+    let ran = world.apply(&["--format", "json"]);
+    let point = only_point(&ran);
+    assert!(point.metrics["ttft_ms"].mean > 500.0, "it is slow: {:?}", point.metrics["ttft_ms"].mean);
+    let dispatch =
+        point.validity.reasons.iter().find(|reason| reason.code == "dispatch_lag" || reason.code == "started");
+    assert!(dispatch.is_none(), "the server's fault, not the client's: {dispatch:?}");
+    assert_ne!(ran.code, Some(101));
+}
+
+/// A group of processes with a CPU quota; removed when dropped.
+struct Quota(PathBuf);
+
+impl Quota {
+    fn new() -> Result<Self, String> {
+        let root = PathBuf::from("/sys/fs/cgroup/cpu");
+        if !root.join("cpu.cfs_quota_us").exists() {
+            return Err("no cgroup v1 cpu controller".to_owned());
+        }
+        let path = root.join(format!("bench-test-{}", std::process::id()));
+        let quota = Self(path);
+        let set = fs::create_dir(&quota.0)
+            .and_then(|()| fs::write(quota.0.join("cpu.cfs_period_us"), "100000"))
+            .and_then(|()| fs::write(quota.0.join("cpu.cfs_quota_us"), "10000"));
+        set.map(|()| quota).map_err(|error| error.to_string())
+    }
+
+    fn hold(&self, pid: u32) -> std::io::Result<()> {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string())
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        // Its processes have ended; an empty group can be removed.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_client_under_a_cpu_quota_is_not_believed() {
+    let quota = match Quota::new() {
+        Ok(quota) => quota,
+        Err(why) => return skipped("validity under a CPU quota", &why),
+    };
+    let server = Server::healthy();
+    let world = strict(&server.url(), 1000, "{ duration = \"3s\" }");
+    // Time to move the process into its group before the window begins.
+    world.edit("warmup = \"0s\"", "warmup = \"1s\"");
+    world.edit("rate_per_s = 40", "rate_per_s = 100");
+    world.edit("drain = { max = \"60s\" }", "drain = { max = \"3s\" }");
+    let running = world.start(&["--format", "json"]);
+    wait_until("the point", || !files(&world.path("spool")).is_empty());
+    if let Err(why) = quota.hold(running.pid()) {
+        return skipped("validity under a CPU quota", &why.to_string());
+    }
+    let ran = running.wait();
+    let point = only_point(&ran);
+    let codes: Vec<&str> = point.validity.reasons.iter().map(|reason| reason.code.as_str()).collect();
+    assert_ne!(point.validity.state, ValidityState::Valid);
+    assert!(codes.contains(&"cpu_throttled"), "{codes:?}");
+}
