@@ -185,7 +185,7 @@ fn kills_at_fifty_random_moments_lose_no_finished_point() {
     while kills < KILLS {
         let running = world.start(&["--run-id", &name]);
         // From before the first look at the store to a few points on.
-        let moment = Duration::from_millis(draw(SEED, kills, 900));
+        let moment = Duration::from_millis(draw(SEED, kills, 600));
         let began = Instant::now();
         let mut running = running;
         while began.elapsed() < moment && running.is_running() {
