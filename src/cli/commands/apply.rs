@@ -30,19 +30,33 @@ pub fn run(args: &ApplyArgs, env: &Env, color: ColorChoice) -> Exit {
         Err(exit) => return exit,
     };
     preflight::raise_descriptor_limit();
-    let exit = runtime.block_on(carry_out(args, &file, env, color));
+    let exit = runtime.block_on(async {
+        let stop = Stop::default();
+        // Handlers stand before anything else does: a signal at any moment ends in a stage, not in a kill.
+        let signals = listen(stop.clone());
+        tokio::select! {
+            biased;
+            () = signals => Exit::Interrupted,
+            exit = carry_out(args, &file, env, color, &stop) => exit,
+        }
+    });
     // A resolver or an upload that hangs in a blocking thread must not hold the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
 }
 
-async fn carry_out(args: &ApplyArgs, file: &PlanFile, env: &Env, color: ColorChoice) -> Exit {
+async fn carry_out(args: &ApplyArgs, file: &PlanFile, env: &Env, color: ColorChoice, stop: &Stop) -> Exit {
     let fail = |message: String, exit: Exit| {
         output::message(&format!("error: {message}"));
         exit
     };
     let address = stores::address(args.store.as_deref(), file);
-    let store = match Store::open(&address.url, &env.vars).await {
+    let opened = tokio::select! {
+        biased;
+        () = stop.reached(StopLevel::Drain) => return fail("stopped before the first request".into(), Exit::Interrupted),
+        opened = Store::open(&address.url, &env.vars) => opened,
+    };
+    let store = match opened {
         Ok(store) => store,
         Err(error) => return fail(error.to_string(), Exit::EnvironmentFailed),
     };
@@ -50,17 +64,11 @@ async fn carry_out(args: &ApplyArgs, file: &PlanFile, env: &Env, color: ColorCho
         Ok(spool) => spool,
         Err(error) => return fail(error.to_string(), Exit::EnvironmentFailed),
     };
-    let stop = Stop::default();
-    let signals = listen(stop.clone());
     let mut printer = ProgressPrinter::new(env.stderr_terminal, args.quiet);
     let options = options(args, file, env).await;
     let applied = {
         let mut observer = |event| printer.on(&event);
-        tokio::select! {
-            biased;
-            applied = apply(&file.plan, &store, spool, options, &stop, &mut observer) => applied,
-            () = signals => return Exit::Interrupted,
-        }
+        apply(&file.plan, &store, spool, options, stop, &mut observer).await
     };
     printer.finish();
     match applied {
