@@ -4,16 +4,14 @@
 //! plain JSON with sorted keys and no white space, so `sha256sum` of them is the digest.
 
 use std::fmt::Write;
-use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::assets::AssetDigests;
 use crate::plan::change::{KeyChange, key_changes};
 use crate::scenario::file::{ScenarioFile, TokenizerConfig, TrafficConfig};
-use crate::seed::{GENERATOR_VERSION, Seed, hex, sha256_hex};
+use crate::seed::{GENERATOR_VERSION, Seed, sha256_hex};
 use crate::workload::prompt::PromptsConfig;
 
 /// Version of the canonical form itself; part of it.
@@ -42,15 +40,19 @@ pub struct Identity {
 impl Identity {
     /// Digest and seed of the point that `canonical` describes.
     ///
-    /// The seed hangs on everything but the scenario's own seed, so a point keeps its requests when other
-    /// points or axes come and go.
+    /// The seed hangs on everything but the scenario's own seed and how servers are reached: a point
+    /// keeps its requests when other points or axes come and go, and two servers get the same ones.
     pub fn of(canonical: &Value, root: u64) -> Self {
-        let (text, seed) = with_entry_of_seed(canonical);
-        let mut unseeded = Sha256::new();
-        unseeded.update(&text.as_bytes()[..seed.start]);
-        unseeded.update(&text.as_bytes()[seed.end..]);
-        let label = hex(&unseeded.finalize());
-        Self { digest: sha256_hex(text.as_bytes()), seed: Seed::root(root).child("point").child(&label).to_hex() }
+        let mut unseeded = canonical.clone();
+        remove(&mut unseeded, "seed");
+        if let Some(backends) = unseeded.get_mut("backends").and_then(Value::as_object_mut) {
+            unaddressed(backends);
+        }
+        let label = sha256_hex(to_string(&unseeded).as_bytes());
+        Self {
+            digest: sha256_hex(to_string(canonical).as_bytes()),
+            seed: Seed::root(root).child("point").child(&label).to_hex(),
+        }
     }
 
     /// The short id of the point.
@@ -137,6 +139,15 @@ pub fn point_changes(
     Ok(key_changes(&differing(old, old_inputs)?, &differing(new, new_inputs)?))
 }
 
+/// Takes out of backends how they are reached, which no request body or arrival may hang on.
+pub(crate) fn unaddressed(backends: &mut Map<String, Value>) {
+    for backend in backends.values_mut() {
+        for key in ["url", "api_key", "headers", "secret_headers"] {
+            remove(backend, key);
+        }
+    }
+}
+
 /// The named tables that the traffic of a point uses, by name.
 pub(crate) struct Used {
     pub(crate) backends: Map<String, Value>,
@@ -200,27 +211,6 @@ pub fn to_string(value: &Value) -> String {
     write(value, &mut text);
     text
 }
-
-/// The canonical text with the place of its top-level entry `"seed":N,`, comma included: the text without
-/// that place is the canonical form without a seed.
-fn with_entry_of_seed(canonical: &Value) -> (String, Range<usize>) {
-    let mut text = String::with_capacity(2048);
-    let mut place = 0..0;
-    text.push('{');
-    for (index, (key, value)) in sorted(canonical.as_object()).into_iter().enumerate() {
-        let start = text.len();
-        if index > 0 {
-            text.push(',');
-        }
-        write_entry(key, value, &mut text);
-        if key == "seed" {
-            place = start..text.len();
-        }
-    }
-    text.push('}');
-    (text, place)
-}
-
 fn write(value: &Value, text: &mut String) {
     match value {
         Value::Object(table) => {
@@ -346,17 +336,16 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_of_a_point_hangs_on_all_but_the_seed_in_it() {
-        let at = |seed: u64, rate: u64| json!({ "a": 0, "rate": rate, "seed": seed, "traffic": [{ "seed": 7 }] });
-        let (text, place) = with_entry_of_seed(&at(42, 1));
-        let without = format!("{}{}", &text[..place.start], &text[place.end..]);
-        assert_eq!(without, r#"{"a":0,"rate":1,"traffic":[{"seed":7}]}"#);
-        assert_eq!(text, to_string(&at(42, 1)));
+    fn the_seed_of_a_point_hangs_on_all_but_the_seed_in_it_and_addresses() {
+        let at = |seed: u64, rate: u64, url: &str| json!({ "rate": rate, "seed": seed, "backends": { "a": { "url": url, "stream": true } } });
+        let of = |seed, rate, url, root| Identity::of(&at(seed, rate, url), root);
         // The label is the same for both; root seed and settings make the difference.
-        assert_eq!(Identity::of(&at(42, 1), 5).seed, Identity::of(&at(43, 1), 5).seed);
-        assert_ne!(Identity::of(&at(42, 1), 5).seed, Identity::of(&at(42, 1), 6).seed);
-        assert_ne!(Identity::of(&at(42, 1), 5).seed, Identity::of(&at(42, 2), 5).seed);
-        assert_ne!(Identity::of(&at(42, 1), 5).digest, Identity::of(&at(43, 1), 5).digest);
+        assert_eq!(of(42, 1, "http://a", 5).seed, of(43, 1, "http://a", 5).seed);
+        assert_eq!(of(42, 1, "http://a", 5).seed, of(42, 1, "http://b", 5).seed);
+        assert_ne!(of(42, 1, "http://a", 5).seed, of(42, 1, "http://a", 6).seed);
+        assert_ne!(of(42, 1, "http://a", 5).seed, of(42, 2, "http://a", 5).seed);
+        assert_ne!(of(42, 1, "http://a", 5).digest, of(43, 1, "http://a", 5).digest);
+        assert_ne!(of(42, 1, "http://a", 5).digest, of(42, 1, "http://b", 5).digest);
     }
 
     #[test]

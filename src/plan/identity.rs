@@ -4,7 +4,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::assets::AssetDigests;
-use crate::plan::canonical::{FORMAT, Identity, MissingDigest, Used, to_string, tree_normalised, tree_of_traffic};
+use crate::plan::canonical::{
+    FORMAT, Identity, MissingDigest, Used, to_string, tree_normalised, tree_of_traffic, unaddressed,
+};
 use crate::scenario::file::ScenarioFile;
 use crate::seed::{GENERATOR_VERSION, Seed, hex};
 
@@ -16,6 +18,8 @@ use crate::seed::{GENERATOR_VERSION, Seed, hex};
 pub struct Identifier {
     last: Option<ScenarioFile>,
     backends: String,
+    /// `backends` without how they are reached.
+    unaddressed: String,
     tokenizers: String,
     workloads: String,
     traffic: String,
@@ -37,8 +41,10 @@ impl Identifier {
                 && last.workloads == file.workloads
                 && last.traffic == file.traffic
         }) {
-            let Used { backends, tokenizers, workloads } = Used::by(&file, inputs)?;
-            self.backends = to_string(&Value::Object(backends));
+            let Used { mut backends, tokenizers, workloads } = Used::by(&file, inputs)?;
+            self.backends = to_string(&Value::Object(backends.clone()));
+            unaddressed(&mut backends);
+            self.unaddressed = to_string(&Value::Object(backends));
             self.tokenizers = to_string(&Value::Object(tokenizers));
             self.workloads = to_string(&Value::Object(workloads));
             self.traffic = to_string(&tree_of_traffic(&file.traffic));
@@ -54,17 +60,15 @@ impl Identifier {
         Ok(identity)
     }
 
-    /// Hashes the tables in the order of their keys, with and without the seed.
+    /// Hashes the tables in the order of their keys, for the digest and for the seed.
     fn hash(&self, seed: u64) -> Identity {
-        let Self { last: _, backends, tokenizers, workloads, traffic, load, phases } = self;
-        let before = format!(
-            r#"{{"backends":{backends},"format":"{FORMAT}","generator_version":{GENERATOR_VERSION},"load":{load},"phases":{phases}"#
-        );
+        let Self { last: _, backends, unaddressed, tokenizers, workloads, traffic, load, phases } = self;
+        let middle =
+            format!(r#","format":"{FORMAT}","generator_version":{GENERATOR_VERSION},"load":{load},"phases":{phases}"#);
         let after = format!(r#","tokenizers":{tokenizers},"traffic":{traffic},"workloads":{workloads}}}"#);
-        let mut unseeded = Sha256::new_with_prefix(&before);
-        let mut whole = unseeded.clone();
-        whole.update(format!(r#","seed":{seed}"#));
+        let mut whole = Sha256::new_with_prefix(format!(r#"{{"backends":{backends}{middle},"seed":{seed}"#));
         whole.update(&after);
+        let mut unseeded = Sha256::new_with_prefix(format!(r#"{{"backends":{unaddressed}{middle}"#));
         unseeded.update(&after);
         let label = hex(&unseeded.finalize());
         Identity { digest: hex(&whole.finalize()), seed: Seed::root(seed).child("point").child(&label).to_hex() }

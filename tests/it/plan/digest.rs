@@ -188,7 +188,7 @@ fn golden_canonical_form() {
     assert_eq!(canonical::to_string(&plan.canonical_point(1).unwrap()), golden.trim_end());
     assert_eq!(plan.points[1].digest, sha256_hex(golden.trim_end().as_bytes()));
     assert_eq!(plan.points[1].digest, "9a15fe674a8f23f7d8bab6773aca817dfd3fd35b2df7366e5b3ade79e187dd16");
-    assert_eq!(plan.points[1].seed, "7e8de5f5f9f59cd23f99092c9c0ffc7d42d1a73296ffc63c827944c5e25a1c8d");
+    assert_eq!(plan.points[1].seed, "848e5006c94b2720b0c53ecc7409c01e44ca20cbc39f970ea45561cbb8b4dded");
     assert_eq!(plan.digest, "05748094cb3e1bd15da4ae1cf5acbd56dea98deeee60defe32b8657f02033387");
 }
 
@@ -220,4 +220,17 @@ fn canonical_form_holds_no_name_and_no_secret_value() {
         assert!(!text.contains(absent), "{absent} in {text}");
     }
     assert!(text.contains(r#""api_key":{"env":"OPENAI_API_KEY","optional":true}"#));
+}
+
+/// Two servers that are compared get the same requests; a setting that changes a body does not hide.
+#[test]
+fn how_a_server_is_reached_does_not_change_its_requests() {
+    let of = |text: &str| plan(text).points.into_iter().map(|point| (point.digest, point.seed)).collect::<Vec<_>>();
+    let here = of(SCENARIO);
+    let url = SCENARIO.split("url = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let there = of(&SCENARIO.replace(url, "http://elsewhere:1234"));
+    for (here, there) in here.iter().zip(&there) {
+        assert_ne!(here.0, there.0, "another server is another point");
+        assert_eq!(here.1, there.1, "with the same requests");
+    }
 }
