@@ -23,10 +23,10 @@ LABEL org.opencontainers.image.title="bench" \
 # Certificates of public authorities, for https:// servers and buckets; the slim image has none.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/bench /usr/local/bin/bench
-COPY scenarios /work/scenarios
+COPY scenarios /bench/scenarios
 # A folder for reports that the user below may write to.
-RUN install --directory --owner=65532 --group=65532 /work/reports
-WORKDIR /work
+RUN install --directory --owner=65532 --group=65532 /bench/reports
+WORKDIR /bench
 # A number, because Kubernetes cannot tell whether a name is root.
 USER 65532:65532
 ENTRYPOINT ["bench"]
