@@ -54,8 +54,6 @@ pub struct Started {
     pub counts: Arc<Counts>,
     /// Requests in flight.
     pub in_flight: Arc<AtomicU64>,
-    /// Its clock.
-    pub clock: PointClock,
     done: oneshot::Receiver<Result<Measured, ApplyError>>,
 }
 
@@ -92,7 +90,6 @@ pub fn start(
         LoopPlan::Closed(plan) => (plan.rule.warmup_end, None),
     };
     let mut running = engine::start(job, stop.clone(), grace)?;
-    let clock = running.clock;
     let in_flight = Arc::clone(&running.in_flight);
     let counts = Arc::new(Counts::default());
     let (ended, done) = oneshot::channel();
@@ -106,16 +103,18 @@ pub fn start(
     thread::Builder::new()
         .name("bench-collect".to_owned())
         .spawn(move || {
-            let host = watch_host(&running, window_start, window_end);
+            // Closed without a clock when a worker could not be set up; the supervisor says why.
+            let clock = running.began.recv().ok();
+            let host = clock.and_then(|clock| watch_host(&running, clock, window_start, window_end));
             let (_, gone) = mpsc::channel(1);
             let timelines = std::mem::replace(&mut running.timelines, gone);
             let collected = collector.collect(timelines, &running.window);
-            let result = finish(collected, running, host, repeats, records);
+            let result = finish(collected, running, clock, host, repeats, records);
             // Nobody waits when the whole apply was abandoned.
             let _ = ended.send(result);
         })
         .map_err(|error| ApplyError::Internal(error.to_string()))?;
-    Ok(Started { counts, in_flight, clock, done })
+    Ok(Started { counts, in_flight, done })
 }
 
 /// Folds timelines as they come: memory does not grow with their number.
@@ -158,7 +157,7 @@ impl Collector {
         if timeline.answer.outcome != Outcome::Completed && reason != Some(reason::WINDOW_OVER) {
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if timeline.phase == Phase::Measure && reason == Some(reason::CLIENT_LATE) {
+        if timeline.phase == Phase::Measure && reason.is_some_and(reason::is_clients_own) {
             self.not_started += 1;
         }
     }
@@ -167,11 +166,12 @@ impl Collector {
 fn finish(
     collected: std::io::Result<Collector>,
     running: Running,
+    clock: Option<PointClock>,
     host: Option<HostWindow>,
     repeats: CountRepeats,
     records: PathBuf,
 ) -> Result<Measured, ApplyError> {
-    let zero_at = wall_clock_of_zero(running.clock);
+    let zero_at = clock.map_or_else(Timestamp::now, wall_clock_of_zero);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| ApplyError::Internal(error.to_string()))?;
@@ -251,9 +251,14 @@ impl HostWindow {
     }
 }
 
-fn watch_host(running: &Running, window_start: Nanos, window_end: Option<Nanos>) -> Option<HostWindow> {
+fn watch_host(
+    running: &Running,
+    clock: PointClock,
+    window_start: Nanos,
+    window_end: Option<Nanos>,
+) -> Option<HostWindow> {
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let (clock, threads) = (running.clock, Arc::clone(&running.worker_threads));
+    let threads = Arc::clone(&running.worker_threads);
     let sampler = thread::Builder::new().name("bench-host".to_owned()).spawn(move || {
         let until_window = Duration::from_nanos(clock.until(window_start));
         if stopped.recv_timeout(until_window) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {

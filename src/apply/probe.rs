@@ -15,7 +15,7 @@ use crate::observe::server::ServerFacts;
 use crate::protocol::models::{self, ModelInfo};
 use crate::protocol::{Ask, Decoder, Prompt, Protocol};
 use crate::transport::http_client::HttpClient;
-use crate::transport::{Cancel, Outgoing, Transport};
+use crate::transport::{Cancel, HttpVersion, Outgoing, Transport};
 use crate::units::Nanos;
 
 /// Tries against a server that is starting or overloaded.
@@ -40,6 +40,8 @@ pub struct Subject {
     pub model: String,
     /// Request timeout of the scenario.
     pub timeout: Duration,
+    /// Version of HTTP.
+    pub version: HttpVersion,
 }
 
 /// What a probe found out.
@@ -95,12 +97,12 @@ impl ProbeError {
 ///
 /// # Errors
 /// When the server is not ready or refuses.
-pub async fn probe(client: &HttpClient, subject: &Subject) -> Result<Probed, ProbeError> {
+pub async fn probe(client: &HttpClient, transport: &dyn Transport, subject: &Subject) -> Result<Probed, ProbeError> {
     let mut facts = ServerFacts::default();
     let mut warnings = Vec::new();
     let model = resolve_model(client, subject, &mut facts, &mut warnings).await?;
     read_information(client, subject, &mut facts).await;
-    let answer = ask(client, subject, &model, &mut facts).await?;
+    let answer = ask(transport, subject, &model, &mut facts).await?;
     if let Some(warning) = remark(subject, &answer) {
         warnings.push(warning);
     }
@@ -195,7 +197,7 @@ async fn read_information(client: &HttpClient, subject: &Subject, facts: &mut Se
 }
 
 async fn ask(
-    client: &HttpClient,
+    transport: &dyn Transport,
     subject: &Subject,
     model: &str,
     facts: &mut ServerFacts,
@@ -206,11 +208,13 @@ async fn ask(
         headers: subject.headers.clone(),
         body: subject.protocol.body(&Ask { model, prompt: &prompt, max_tokens: TOKENS }),
         timeout: subject.timeout.min(LONGEST),
+        version: subject.version,
     };
     let mut attempt = 0;
     loop {
         let mut decoder = Listening { inner: subject.protocol.decoder(), status: None, facts };
-        let exchange = client.exchange(&request, &mut decoder, &PointClock::starting_in(0), &Cancel::default()).await;
+        let (clock, cancel) = (PointClock::starting_in(0), Cancel::default());
+        let exchange = transport.exchange(&request, &mut decoder, &clock, &cancel).await;
         let status = decoder.status;
         let answer = match exchange.ended {
             Ok(end) => decoder.finish(end),

@@ -13,7 +13,7 @@ use super::point::{self, Measured, Started};
 use super::servers::Servers;
 use super::{ApplyError, Event, Progress};
 use crate::assets::Assets;
-use crate::engine::{self, Job, LoopPlan, Source, Stop, StopLevel};
+use crate::engine::{Job, LoopPlan, Source, Stop, StopLevel};
 use crate::measure::timeline::{Phase, RequestId};
 use crate::measure::{ClassSpec, MeasureSpec};
 use crate::plan::{Plan, Point};
@@ -24,7 +24,7 @@ use crate::scenario::file::ScenarioFile;
 use crate::store::layout::RunPath;
 use crate::store::runs;
 use crate::store::{GZIP, JSON, Kept, Spool, Store};
-use crate::transport::http_client::HttpClient;
+use crate::transport::{Direct, Stamping};
 use crate::units::Nanos;
 use crate::workload::Library;
 use crate::workload::{Content, Traffic};
@@ -329,10 +329,7 @@ impl<'a> Run<'a> {
             max_in_flight: file.load.max_in_flight().cloned(),
             drain_max: file.phases.drain.max.nanos(),
             workers: self.options.workers,
-            transport: Arc::new(|| match HttpClient::new() {
-                Ok(client) => Ok(Box::new(client)),
-                Err(error) => Err(engine::EngineError::Setup(error.to_string())),
-            }),
+            transport: Arc::new(|| Ok(Box::new(Direct::new(Stamping::Kernel)))),
             lead: LEAD,
         })
     }

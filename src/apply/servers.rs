@@ -16,10 +16,12 @@ use crate::assets::Assets;
 use crate::engine::Target;
 use crate::observe::server::ServerFacts;
 use crate::protocol::{self, Protocol};
-use crate::scenario::file::{BackendConfig, ScenarioFile};
+use crate::scenario::file::{BackendConfig, HttpConfig, ScenarioFile};
 use crate::simulator::child::{ChildOptions, SimProcess};
 use crate::simulator::config::SimConfig;
 use crate::transport::http_client::HttpClient;
+use crate::transport::{Direct, HttpVersion, Stamping};
+use crate::workload::load::LoadConfig;
 
 /// A backend that is ready to be measured.
 #[derive(Clone, Debug)]
@@ -171,8 +173,11 @@ impl Servers {
             protocol: Arc::clone(&ready.protocol),
             model: model.to_owned(),
             timeout: backend.openai().timeout.get(),
+            version: version(backend),
         };
-        probe::probe(&self.client, &subject).await
+        // Over the transport of the measurement, on connections of its own.
+        let transport = Direct::new(Stamping::User);
+        probe::probe(&self.client, &transport, &subject).await
     }
 
     /// One target per traffic class of a prepared point.
@@ -180,6 +185,7 @@ impl Servers {
     /// # Errors
     /// When the point was not prepared.
     pub fn targets(&self, file: &ScenarioFile) -> Result<Vec<Target>, ApplyError> {
+        let whole: f64 = file.traffic.iter().map(|class| class.weight).sum();
         file.traffic
             .iter()
             .map(|class| {
@@ -194,6 +200,8 @@ impl Servers {
                     protocol: Arc::clone(&ready.protocol),
                     model: probed.model.clone(),
                     timeout: backend.openai().timeout.get(),
+                    version: version(backend),
+                    connections_ahead: connections_ahead(&file.load, class.weight / whole),
                 })
             })
             .collect()
@@ -208,6 +216,28 @@ impl Servers {
                 Some((class.backend.clone(), self.probed.get(&key)?.facts.clone()))
             })
             .collect()
+    }
+}
+
+/// Streams that an open loop surely has soon; the warm-up opens the rest as it needs them.
+const OPEN_LOOP_AHEAD: f64 = 64.0;
+
+/// Connections that a class with this share of the load gets before the clock starts.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float to integer cast saturates")]
+fn connections_ahead(load: &LoadConfig, share: f64) -> u32 {
+    let all = match load {
+        LoadConfig::Users(users) => f64::from(users.users),
+        LoadConfig::Burst(burst) => f64::from(burst.size),
+        LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) => OPEN_LOOP_AHEAD,
+    };
+    let all = load.max_in_flight().map_or(all, |bound| all.min(f64::from(bound.limit)));
+    (all * share).ceil() as u32
+}
+
+fn version(backend: &BackendConfig) -> HttpVersion {
+    match backend.openai().http {
+        HttpConfig::Http1 => HttpVersion::Http1,
+        HttpConfig::Http2 => HttpVersion::Http2,
     }
 }
 

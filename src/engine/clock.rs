@@ -28,6 +28,11 @@ impl PointClock {
         (self.origin_ns + at).saturating_sub(monotonic_ns())
     }
 
+    /// A time of `CLOCK_MONOTONIC` as nanoseconds since zero; 0 before it.
+    pub fn at_absolute_ns(&self, monotonic_ns: u64) -> Nanos {
+        monotonic_ns.saturating_sub(self.origin_ns)
+    }
+
     /// `at` on `CLOCK_MONOTONIC`, for absolute kernel timers.
     pub fn absolute_ns(&self, at: Nanos) -> u64 {
         self.origin_ns.saturating_add(at)

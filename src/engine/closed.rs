@@ -16,30 +16,56 @@ use crate::protocol::reason;
 use crate::units::Nanos;
 use crate::workload::ClosedLoop;
 
-/// Runs users `worker`, `worker + workers`, … until `no_more`, then waits for what is in flight.
-/// Returns the measured requests that came due, by class.
+/// The users of one worker (`worker`, `worker + workers`, …) before the clock starts.
+pub(super) struct Lineup {
+    bodies: ClosedBodies,
+    plan: ClosedLoop,
+    users: Vec<u32>,
+    ready: HashMap<u32, Prepared>,
+}
+
+impl Lineup {
+    /// Asks for everybody's first body.
+    pub(super) fn new(bodies: ClosedBodies, plan: ClosedLoop, (worker, workers): (usize, usize)) -> Self {
+        let users: Vec<u32> = (0..plan.users).filter(|user| *user as usize % workers == worker).collect();
+        for user in &users {
+            bodies.wish(*user, 0);
+        }
+        Self { bodies, plan, ready: HashMap::with_capacity(users.len()), users }
+    }
+
+    /// Waits until everybody has one.
+    pub(super) async fn first(&mut self) {
+        while self.ready.len() < self.users.len() {
+            let Some(prepared) = self.bodies.next().await else { return };
+            let RequestId::Closed { user, .. } = prepared.id else { continue };
+            self.ready.insert(user, prepared);
+        }
+    }
+}
+
+/// Runs the users until `no_more`, then waits for what is in flight. Returns the measured requests that came due, by
+/// class.
 pub(super) async fn work(
     context: Arc<WorkerContext>,
     pacer: Pacer,
-    bodies: ClosedBodies,
-    plan: ClosedLoop,
+    lineup: Lineup,
     no_more: CancellationToken,
-    share: (usize, usize),
 ) -> Vec<u64> {
     let (ended, ends) = mpsc::unbounded_channel();
     let classes = context.targets.len();
+    let Lineup { bodies, plan, users, ready } = lineup;
     let mut users = Users {
         context,
         bodies,
         plan,
-        due: BinaryHeap::new(),
-        ready: HashMap::new(),
+        due: users.into_iter().map(|user| Reverse((plan.ramp_offset(user), user))).collect(),
+        ready,
         late: HashMap::new(),
         requests: TaskTracker::new(),
         ended,
         measured: vec![0; classes],
     };
-    users.begin(share);
     users.run(&pacer, ends, &no_more).await;
     users.requests.close();
     users.requests.wait().await;
@@ -62,13 +88,6 @@ struct Users {
 }
 
 impl Users {
-    fn begin(&mut self, (worker, workers): (usize, usize)) {
-        for user in (0..self.plan.users).filter(|user| *user as usize % workers == worker) {
-            self.due.push(Reverse((self.plan.ramp_offset(user), user)));
-            self.bodies.wish(user, 0);
-        }
-    }
-
     async fn run(
         &mut self,
         pacer: &Pacer,

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::Protocol;
-use crate::transport::{ClockSource, Transport};
+use crate::transport::{ClockSource, HttpVersion, StampFacts, Transport};
 use crate::units::Nanos;
 use crate::workload::load::{MaxInFlight, WhenFull};
 use crate::workload::{self, Arrival, ClosedLoop, Content};
@@ -76,6 +76,10 @@ pub struct Target {
     pub model: String,
     /// Time from first byte sent to last byte received.
     pub timeout: Duration,
+    /// Version of HTTP.
+    pub version: HttpVersion,
+    /// Connections to open before the clock of the point starts, over all workers.
+    pub connections_ahead: u32,
 }
 
 /// Makes a transport for a worker, inside that worker's runtime.
@@ -98,7 +102,7 @@ pub struct Job {
     pub workers: usize,
     /// Connections of the workers.
     pub transport: TransportFactory,
-    /// Time between [`start`] and zero of the clock, so that workers and bodies are ready.
+    /// Time between the moment all workers are ready and zero of the clock, for the first bodies.
     pub lead: Duration,
 }
 
@@ -140,6 +144,8 @@ pub struct EngineStats {
     pub loop_lag: hdrhistogram::Histogram<u64>,
     /// Connections, as far as the transport can tell.
     pub connections: Connections,
+    /// Stamps of received data.
+    pub stamps: StampFacts,
 }
 
 /// Connections of a point.

@@ -39,14 +39,27 @@ pub(super) struct Prepared {
 pub(super) struct OpenBodies {
     queue: mpsc::Receiver<Prepared>,
     bytes: Arc<AtomicUsize>,
+    first: Option<Prepared>,
 }
 
 impl OpenBodies {
     /// The next one; none when a finite schedule has ended. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Prepared> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         let prepared = self.queue.recv().await?;
         self.bytes.fetch_sub(prepared.outgoing.body.len(), Ordering::Relaxed);
         Some(prepared)
+    }
+}
+
+impl OpenBodies {
+    /// Waits for the first one, which stays the next.
+    pub(super) async fn first(&mut self) {
+        if self.first.is_none() {
+            self.first = self.next().await;
+        }
     }
 }
 
@@ -71,7 +84,7 @@ pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::R
             }
         }
     })?;
-    Ok(OpenBodies { queue, bytes })
+    Ok(OpenBodies { queue, bytes, first: None })
 }
 
 /// Bodies of a closed loop, made on demand one turn ahead.
@@ -129,7 +142,13 @@ fn prepare(job: &Job, phase: Phase, id: RequestId, class: u16, at: Nanos) -> Pre
         class,
         phase,
         at,
-        outgoing: Outgoing { url: target.url.clone(), headers: target.headers.clone(), body, timeout: target.timeout },
+        outgoing: Outgoing {
+            url: target.url.clone(),
+            headers: target.headers.clone(),
+            body,
+            timeout: target.timeout,
+            version: target.version,
+        },
         input_tokens_asked,
         input_tokens_counted,
         output_tokens_asked,

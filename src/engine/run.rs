@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::PointClock;
@@ -14,10 +14,10 @@ use super::gate::Gate;
 use super::pacer::Pacer;
 use super::request::{Counters, WorkerContext};
 use super::window::Window;
-use super::{Connections, EngineError, EngineStats, Job, LoopPlan, Stop, StopLevel, closed, open, prepare};
+use super::{Connections, EngineError, EngineStats, Job, LoopPlan, StampFacts, Stop, StopLevel, Target, closed, open, prepare};
 use crate::measure::timeline::Timeline;
 use crate::protocol::reason;
-use crate::transport::{Cancel, ClockSource};
+use crate::transport::{Ahead, Cancel, ClockSource, Pace, TransportFacts};
 use crate::units::Nanos;
 
 /// Timelines that may wait for the collector.
@@ -32,8 +32,9 @@ pub struct Running {
     pub timelines: mpsc::Receiver<Timeline>,
     /// Requests in flight.
     pub in_flight: Arc<AtomicU64>,
-    /// The clock of the point.
-    pub clock: PointClock,
+    /// Brings the clock of the point once all workers are ready and it is known when it starts; closed without it when
+    /// a worker could not be set up.
+    pub began: std::sync::mpsc::Receiver<PointClock>,
     /// The measured window as far as it is known.
     pub window: WindowView,
     /// Kernel thread ids of the workers, complete before the clock passes zero.
@@ -75,9 +76,8 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
     let (sender, timelines) = mpsc::channel(BACKLOG);
     let (ended, finished) = oneshot::channel();
     let in_flight = Arc::new(AtomicU64::new(0));
-    let clock = PointClock::starting_in(u64::try_from(job.lead.as_nanos()).unwrap_or(Nanos::MAX));
+    let (begin, began) = std::sync::mpsc::channel();
     let shared = Shared {
-        clock,
         window: Arc::new(Window::new(&job.plan)),
         gate: Gate::new(
             job.max_in_flight.as_ref().map(|bound| bound.limit),
@@ -94,23 +94,29 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
     thread::Builder::new()
         .name("bench-point".to_owned())
         .spawn(move || {
-            let stats = supervise(&job, shared, &stop, grace);
+            let stats = supervise(&job, shared, &begin, &stop, grace);
             // Nobody waits when the whole apply was abandoned.
             let _ = ended.send(stats);
         })
         .map_err(|error| EngineError::Setup(error.to_string()))?;
-    Ok(Running { timelines, in_flight, clock, window, worker_threads, finished: Finished(finished) })
+    Ok(Running { timelines, in_flight, began, window, worker_threads, finished: Finished(finished) })
 }
 
 #[derive(Clone)]
 struct Shared {
-    clock: PointClock,
     window: Arc<Window>,
     gate: Gate,
     cancel: Cancel,
     no_more: CancellationToken,
     timelines: mpsc::Sender<Timeline>,
     threads: Arc<Mutex<Vec<i32>>>,
+}
+
+/// A worker's side of the start: it says that it is ready, and learns when the clock starts.
+struct Gun {
+    ready: oneshot::Sender<()>,
+    zero: watch::Receiver<Option<PointClock>>,
+    pace: Arc<Pace>,
 }
 
 /// What one worker hands over.
@@ -120,32 +126,60 @@ struct WorkerEnd {
     connections: Connections,
     loop_lag: Histogram<u64>,
     clock_source: ClockSource,
+    transport: TransportFacts,
 }
 
-fn supervise(job: &Job, shared: Shared, stop: &Stop, grace: Duration) -> Result<EngineStats, EngineError> {
+fn supervise(
+    job: &Job,
+    shared: Shared,
+    begin: &std::sync::mpsc::Sender<PointClock>,
+    stop: &Stop,
+    grace: Duration,
+) -> Result<EngineStats, EngineError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| EngineError::Setup(error.to_string()))?;
+    let (start_clock, zero) = watch::channel(None);
+    let pace = Arc::new(Pace::default());
+    let mut ready = Vec::new();
     let workers: Vec<_> = (0..job.workers.max(1))
         .map(|worker| {
             let (job, shared) = (job.clone(), shared.clone());
             let (ended, end) = oneshot::channel();
+            let (is_ready, when_ready) = oneshot::channel();
+            ready.push(when_ready);
+            let gun = Gun { ready: is_ready, zero: zero.clone(), pace: Arc::clone(&pace) };
             thread::Builder::new()
                 .name(format!("bench-worker-{worker}"))
                 .spawn(move || {
-                    let _ = ended.send(work(&job, &shared, worker));
+                    let _ = ended.send(work(&job, &shared, worker, gun));
                 })
                 .map(|_| end)
                 .map_err(|error| EngineError::Setup(error.to_string()))
         })
         .collect::<Result<_, _>>()?;
-    let (window, cancel, clock) = (Arc::clone(&shared.window), shared.cancel.clone(), shared.clock);
+    let (window, cancel) = (Arc::clone(&shared.window), shared.cancel.clone());
     let no_more = shared.no_more.clone();
     drop(shared);
     runtime.block_on(async move {
         let all = futures_util::future::join_all(workers);
         tokio::pin!(all);
+        // A worker that cannot be set up closes its side unready; it has ended then, and says why.
+        let stopped_early = tokio::select! {
+            biased;
+            ready = futures_util::future::join_all(ready) => ready.iter().any(Result::is_err),
+            () = stop.reached(StopLevel::Drain) => true,
+        };
+        let lead = if stopped_early { Duration::ZERO } else { job.lead };
+        if stopped_early {
+            // Connections that are being opened would hold the end up.
+            cancel.cancel(reason::INTERRUPTED);
+            no_more.cancel();
+        }
+        let clock = PointClock::starting_in(u64::try_from(lead.as_nanos()).unwrap_or(Nanos::MAX));
+        let _ = begin.send(clock);
+        start_clock.send_replace(Some(clock));
         let (interrupted, early) = tokio::select! {
             biased;
             ends = &mut all => (false, Some(ends)),
@@ -224,6 +258,7 @@ fn collect(
         planned_by_class: vec![0; classes],
         loop_lag: new_histogram(),
         connections: Connections::default(),
+        stamps: StampFacts::default(),
     };
     for end in ends {
         let end = end.map_err(|_| EngineError::Panicked("a worker thread ended early".to_owned()))??;
@@ -231,7 +266,13 @@ fn collect(
             *planned += measured;
         }
         stats.connections.add(end.connections);
-        stats.clock_source = end.clock_source;
+        stats.connections.opened += end.transport.opened_ahead;
+        // A worker that read nothing has no say; workers that differ have stamped as the worse of them.
+        if end.transport.stamps.reads > 0 || stats.stamps.reads == 0 {
+            let first = stats.stamps.reads == 0;
+            stats.clock_source = if first { end.clock_source } else { stats.clock_source.worse(end.clock_source) };
+        }
+        stats.stamps.add(&end.transport.stamps);
         // Both histograms resize themselves, so adding cannot fail.
         let _ = stats.loop_lag.add(&end.loop_lag);
     }
@@ -251,56 +292,104 @@ fn new_histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three significant digits are valid")
 }
 
-fn work(job: &Job, shared: &Shared, worker: usize) -> Result<WorkerEnd, EngineError> {
+fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd, EngineError> {
     shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread_id());
     let setup = |error: std::io::Error| EngineError::Setup(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
+    let share = (worker, job.workers.max(1));
     runtime.block_on(async {
+        let transport = (job.transport)()?;
+        let mut bodies = match &job.plan {
+            LoopPlan::Open { .. } => Bodies::Open(prepare::open(job, &shared.window, worker).map_err(setup)?),
+            LoopPlan::Closed(plan) => {
+                Bodies::Closed(closed::Lineup::new(prepare::closed(job, worker).map_err(setup)?, *plan, share))
+            }
+        };
+        // Connections stand and first bodies wait before anything is due.
+        transport.open_ahead(&ahead(&job.targets, share), &gun.pace, &shared.cancel).await;
+        tokio::select! {
+            () = bodies.first() => {}
+            _ = shared.cancel.cancelled() => {}
+        }
+        let _ = gun.ready.send(());
+        let mut zero = gun.zero;
+        let clock = match zero.wait_for(Option::is_some).await {
+            Ok(clock) => clock.ok_or_else(|| EngineError::Setup("the clock did not start".to_owned()))?,
+            Err(_) => return Err(EngineError::Panicked("the supervisor thread ended early".to_owned())),
+        };
         let context = Arc::new(WorkerContext {
-            clock: shared.clock,
+            clock,
             gate: shared.gate.clone(),
             window: Arc::clone(&shared.window),
-            transport: (job.transport)()?,
+            transport,
             targets: Arc::clone(&job.targets),
             cancel: shared.cancel.clone(),
             timelines: shared.timelines.clone(),
             counters: Counters::default(),
         });
-        let pacer = Pacer::new(shared.clock).map_err(setup)?;
-        let lag = tokio::spawn(loop_lag(Pacer::new(shared.clock).map_err(setup)?, shared.clone()));
+        let pacer = Pacer::new(clock).map_err(setup)?;
+        let lag = tokio::spawn(loop_lag(Pacer::new(clock).map_err(setup)?, clock, shared.no_more.clone()));
         let no_more = shared.no_more.clone();
-        let measured = match &job.plan {
-            LoopPlan::Open { .. } => {
-                let bodies = prepare::open(job, &shared.window, worker).map_err(setup)?;
-                open::work(Arc::clone(&context), pacer, bodies, no_more).await
-            }
-            LoopPlan::Closed(plan) => {
-                let bodies = prepare::closed(job, worker).map_err(setup)?;
-                let share = (worker, job.workers.max(1));
-                closed::work(Arc::clone(&context), pacer, bodies, *plan, no_more, share).await
-            }
+        let measured = match bodies {
+            Bodies::Open(bodies) => open::work(Arc::clone(&context), pacer, bodies, no_more).await,
+            Bodies::Closed(lineup) => closed::work(Arc::clone(&context), pacer, lineup, no_more).await,
         };
         Ok(WorkerEnd {
             measured,
             connections: context.counters.read(),
             loop_lag: lag.await.unwrap_or_else(|_| new_histogram()),
             clock_source: context.transport.clock_source(),
+            transport: context.transport.facts(),
         })
     })
 }
 
+/// Bodies of one worker.
+enum Bodies {
+    Open(prepare::OpenBodies),
+    Closed(closed::Lineup),
+}
+
+impl Bodies {
+    /// Returns when what is due first has its body.
+    async fn first(&mut self) {
+        match self {
+            Self::Open(bodies) => bodies.first().await,
+            Self::Closed(lineup) => lineup.first().await,
+        }
+    }
+}
+
+/// A worker's share of the connections to open ahead.
+fn ahead(targets: &[Target], (worker, workers): (usize, usize)) -> Vec<Ahead> {
+    let share = |all: u32| {
+        let (worker, workers) = (u32::try_from(worker).unwrap_or(u32::MAX), u32::try_from(workers).unwrap_or(u32::MAX));
+        all / workers + u32::from(worker < all % workers)
+    };
+    targets
+        .iter()
+        .map(|target| Ahead {
+            url: target.url.clone(),
+            version: target.version,
+            connections: share(target.connections_ahead),
+        })
+        .filter(|ahead| ahead.connections > 0)
+        .collect()
+}
+
 /// How late this worker's loop turns, on a timer of its own, until arrivals end.
-async fn loop_lag(pacer: Pacer, shared: Shared) -> Histogram<u64> {
+async fn loop_lag(pacer: Pacer, clock: PointClock, no_more: CancellationToken) -> Histogram<u64> {
     let mut lags = new_histogram();
-    let mut due = shared.clock.now() + LOOP_LAG_PERIOD;
+    let mut due = clock.now() + LOOP_LAG_PERIOD;
     loop {
         tokio::select! {
             biased;
-            () = shared.no_more.cancelled() => return lags,
+            () = no_more.cancelled() => return lags,
             () = pacer.sleep_until(due) => {}
         }
-        lags.saturating_record(shared.clock.now().saturating_sub(due).max(1));
-        due = shared.clock.now() + LOOP_LAG_PERIOD;
+        // It resizes itself, so recording cannot fail; `saturating_record` would not resize.
+        let _ = lags.record(clock.now().saturating_sub(due).max(1));
+        due = clock.now() + LOOP_LAG_PERIOD;
     }
 }
 

@@ -147,6 +147,8 @@ fn job(plan: LoopPlan, script: &Script, workers: usize) -> Job {
             protocol: Arc::new(Plain),
             model: "m".to_owned(),
             timeout: Duration::from_secs(5),
+            version: HttpVersion::Http1,
+            connections_ahead: 0,
         }]),
         max_in_flight: None,
         drain_max: 5_000 * MS,
@@ -329,4 +331,49 @@ fn a_first_signal_drains_and_a_second_cancels() {
     let (timelines, stats) = run_with(job(open_plan(10 * MS, 0, 1000), &script, 1), &stop, Duration::from_secs(60));
     assert!(stats.interrupted);
     assert_eq!(outcomes(&measured(&timelines), Outcome::Completed), 0);
+}
+
+/// Holds the whole worker up, as a client does that has no processor.
+#[derive(Debug)]
+struct Blocking;
+
+impl Transport for Blocking {
+    fn exchange<'a>(
+        &'a self,
+        _: &'a Outgoing,
+        _: &'a mut dyn Decoder,
+        clock: &'a PointClock,
+        _: &'a Cancel,
+    ) -> ExchangeFuture<'a> {
+        Box::pin(async move {
+            let sent = clock.now();
+            std::thread::sleep(Duration::from_millis(350));
+            Exchange {
+                connect_start: None,
+                connected: None,
+                tls: None,
+                sent: Some(sent),
+                headers: None,
+                end: clock.now(),
+                connection: ConnectionUse::Opened,
+                resent: false,
+                ended: Ok(BodyEnd::Complete),
+            }
+        })
+    }
+
+    fn clock_source(&self) -> ClockSource {
+        ClockSource::User
+    }
+}
+
+#[test]
+fn a_loop_that_is_held_up_says_so() {
+    let job = Job {
+        transport: Arc::new(|| Ok(Box::new(Blocking))),
+        ..job(open_plan(50 * MS, 0, 4), &Script::taking(1), 1)
+    };
+    let (_, stats) = run(job);
+    // Held up for 350 ms, turning every 100 ms: at least 250 ms late once.
+    assert!(stats.loop_lag.max() >= 250 * MS, "{} ns", stats.loop_lag.max());
 }

@@ -59,9 +59,16 @@ reasons! {
     DNS = "dns", ConnectFailed, "The host name has no address.";
     TLS = "tls", ConnectFailed, "The TLS handshake failed, most often because of the certificate.";
     CONNECT_TIMEOUT = "connect_timeout", ConnectFailed, "No connection stood within ten seconds.";
+    NO_DESCRIPTORS = "no_descriptors", ConnectFailed, "The client may open no more files (`ulimit -n`); counts against the client (`validity`).";
+    NO_PORTS = "no_ports", ConnectFailed, "All local ports to this server are taken (`net.ipv4.ip_local_port_range`); counts against the client (`validity`).";
     CONNECT_ERROR = "connect_error", ConnectFailed, "The connection failed in another way; the detail line has the words of the system.";
     IN_FLIGHT_LIMIT = "in_flight_limit", NotSent, "`max_in_flight` was reached, and the scenario drops what does not fit (`when_full = \"drop\"`).";
     CLIENT_LATE = "client_late", NotSent, "The client was too slow to send the request before the point ended; counts against the client (`validity`).";
+}
+
+/// Whether a request did not start through the client's own fault.
+pub fn is_clients_own(code: &str) -> bool {
+    [CLIENT_LATE, NO_DESCRIPTORS, NO_PORTS].contains(&code)
 }
 
 /// The code of an HTTP status that is not a success, such as `http_500`.

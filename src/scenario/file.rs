@@ -129,6 +129,10 @@ pub struct OpenaiConfig {
     /// Request headers whose values are secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret_headers: BTreeMap<String, SecretRef>,
+    /// Version of HTTP. `"1.1"` has one stream to a connection and the kernel's receive stamps; `"2"` has many streams to
+    /// a connection and stamps of user space, with or without TLS.
+    #[serde(default)]
+    pub http: HttpConfig,
     /// Whether answers are streamed. Without streaming there is no TTFT, ITL or TPOT.
     #[serde(default = "yes")]
     pub stream: bool,
@@ -148,6 +152,18 @@ pub struct OpenaiConfig {
     /// What tokens cost, for the estimate of a plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceConfig>,
+}
+
+/// Version of HTTP between `bench` and a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HttpConfig {
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "1.1")]
+    Http1,
+    /// HTTP/2.
+    #[serde(rename = "2")]
+    Http2,
 }
 
 /// What tokens cost.

@@ -16,7 +16,38 @@ use crate::measure::timeline::ConnectionUse;
 use crate::protocol::{BodyEnd, Decoder};
 use crate::units::Nanos;
 
+pub mod ahead;
+mod dial;
+mod direct;
+pub mod facts;
+pub mod http1;
 pub mod http_client;
+mod stamps;
+
+pub use ahead::{Ahead, Pace};
+pub use direct::Direct;
+pub use facts::TransportFacts;
+pub use stamps::StampFacts;
+
+/// Version of HTTP that a request speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HttpVersion {
+    /// HTTP/1.1: a connection to a stream, with the kernel's receive stamps.
+    #[default]
+    Http1,
+    /// HTTP/2: many streams to a connection, with stamps of user space.
+    Http2,
+}
+
+/// Whose stamps are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamping {
+    /// The kernel's, where the system has them.
+    #[default]
+    Kernel,
+    /// Those of user space.
+    User,
+}
 
 /// A request as it goes on the wire.
 #[derive(Clone, Debug)]
@@ -29,12 +60,14 @@ pub struct Outgoing {
     pub body: Bytes,
     /// Time from the first byte sent to the last byte received.
     pub timeout: Duration,
+    /// Version of HTTP.
+    pub version: HttpVersion,
 }
 
 /// Why a request never had a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotConnected {
-    /// Stable word: `refused`, `dns`, `tls`, `connect_timeout`, `connect_error`.
+    /// Stable word: `refused`, `dns`, `tls`, `connect_timeout`, `no_descriptors`, `no_ports`, `connect_error`.
     pub code: &'static str,
     /// What the system said.
     pub detail: String,
@@ -45,9 +78,9 @@ pub struct NotConnected {
 pub struct Exchange {
     /// When a connection was begun for it.
     pub connect_start: Option<Nanos>,
-    /// When that connection stood (TLS included where this transport cannot tell).
+    /// When that connection stood, without TLS.
     pub connected: Option<Nanos>,
-    /// When the TLS handshake ended, where this transport can tell.
+    /// When the TLS handshake ended, where there was one.
     pub tls: Option<Nanos>,
     /// When the first byte was taken for writing.
     pub sent: Option<Nanos>,
@@ -55,7 +88,7 @@ pub struct Exchange {
     pub headers: Option<Nanos>,
     /// When it ended.
     pub end: Nanos,
-    /// Opened for it, or kept alive.
+    /// Opened for it, or standing before.
     pub connection: ConnectionUse,
     /// Whether it was sent a second time because a kept-alive connection had been closed before one
     /// byte of the answer came.
@@ -84,10 +117,22 @@ impl ClockSource {
             Self::HttpClient => "http-client",
         }
     }
+
+    /// The one that is further from the wire.
+    pub const fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::HttpClient, _) | (_, Self::HttpClient) => Self::HttpClient,
+            (Self::User, _) | (_, Self::User) => Self::User,
+            (Self::Kernel, Self::Kernel) => Self::Kernel,
+        }
+    }
 }
 
 /// The future of an exchange.
 pub type ExchangeFuture<'a> = Pin<Box<dyn Future<Output = Exchange> + Send + 'a>>;
+
+/// The future of opening connections ahead.
+pub type AheadFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Sends requests of one worker and stamps what comes back.
 pub trait Transport: Debug + Send + Sync {
@@ -101,8 +146,19 @@ pub trait Transport: Debug + Send + Sync {
         cancel: &'a Cancel,
     ) -> ExchangeFuture<'a>;
 
-    /// Where it stamps.
+    /// Opens connections, TLS included, before the clock of the point starts. A connection that fails is no error: the
+    /// request that would have had it opens one of its own, and tells.
+    fn open_ahead<'a>(&'a self, _: &'a [Ahead], _: &'a Pace, _: &'a Cancel) -> AheadFuture<'a> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Where it stamped so far.
     fn clock_source(&self) -> ClockSource;
+
+    /// What it knows about itself.
+    fn facts(&self) -> TransportFacts {
+        TransportFacts::default()
+    }
 }
 
 /// Tells an exchange to give up, and why.
