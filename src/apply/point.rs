@@ -16,13 +16,11 @@ use super::ApplyError;
 use super::mask::Mask;
 use crate::engine::clock::PointClock;
 use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, WindowView};
-use crate::measure::distribution::Distribution;
-use crate::measure::metric::Unit;
 use crate::measure::timeline::{Outcome, Phase, Timeline};
 use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
 use crate::observe::host::{HostFacts, HostWatch, WatchedThread};
 use crate::protocol::reason;
-use crate::report::model::{ClockSource, Connections};
+use crate::report::model::{ClockSource, Connections, Reads};
 use crate::report::requests::RequestsWriter;
 use crate::transport;
 use crate::units::Nanos;
@@ -198,12 +196,6 @@ fn facts(
     if let Some(first) = planned.first_mut() {
         *first += lost;
     }
-    let mut loop_lag = Distribution::new(Unit::Time);
-    for step in stats.loop_lag.iter_recorded() {
-        for _ in 0..step.count_since_last_iteration() {
-            loop_lag.record(step.value_iterated_to());
-        }
-    }
     EngineFacts {
         window_start_ns: stats.window_start,
         window_end_ns: stats.window_end,
@@ -216,7 +208,14 @@ fn facts(
             transport::ClockSource::HttpClient => ClockSource::HttpClient,
         },
         client: ClientFacts {
-            loop_lag,
+            loop_lag: stats.loop_lag.clone(),
+            stamp_lag: stats.stamps.lag.clone(),
+            reads: Reads {
+                total: stats.stamps.reads,
+                kernel: stats.stamps.kernel,
+                missing: stats.stamps.missing,
+                discarded: stats.stamps.discarded,
+            },
             cpu_share: host.cpu_share,
             busiest_core_share: host.busiest_thread_share(),
             throttled_share: host.throttled_share,

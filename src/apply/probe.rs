@@ -159,7 +159,7 @@ async fn list_models(
         if attempt > 0 {
             tokio::time::sleep(PAUSE * attempt).await;
         }
-        match client.get(endpoint(&subject.root, "/models"), subject.headers.clone()).await {
+        match client.get(subject.version, endpoint(&subject.root, "/models"), subject.headers.clone()).await {
             Err(reason) => failure = Some(not_ready(subject, reason)),
             Ok(page) if page.status.is_success() => {
                 for (name, value) in &page.headers {
@@ -189,7 +189,7 @@ async fn read_information(client: &HttpClient, subject: &Subject, facts: &mut Se
     for path in ["/version", "/info", "/props"] {
         let mut url = subject.root.clone();
         url.set_path(path);
-        let Ok(page) = client.get(url, subject.headers.clone()).await else { return };
+        let Ok(page) = client.get(subject.version, url, subject.headers.clone()).await else { return };
         if let (true, Ok(value)) = (page.status.is_success(), serde_json::from_slice(&page.body)) {
             facts.information(&value);
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use url::Url;
 
+use crate::measure::distribution::Distribution;
 use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::Protocol;
 use crate::transport::{ClockSource, HttpVersion, StampFacts, Transport};
@@ -139,9 +140,8 @@ pub struct EngineStats {
     pub interrupted: bool,
     /// Where stamps were taken.
     pub clock_source: ClockSource,
-    /// Lateness of the worker loops in nanoseconds: how long after it was due a loop turned, sampled
-    /// every 100 ms.
-    pub loop_lag: hdrhistogram::Histogram<u64>,
+    /// Lateness of the worker loops: how long after it was due a loop turned, sampled every 100 ms.
+    pub loop_lag: Distribution,
     /// Connections, as far as the transport can tell.
     pub connections: Connections,
     /// Stamps of received data.

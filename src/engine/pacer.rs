@@ -58,7 +58,7 @@ impl Pacer {
         if self.clock.until(at) == 0 {
             return;
         }
-        let due = self.clock.absolute_ns(at);
+        let due = self.clock.monotonic_ns_of(at);
         let (secs, nanos) = (due / crate::units::NANOS_PER_SEC, due % crate::units::NANOS_PER_SEC);
         let spec = TimeSpec::new(i64::try_from(secs).unwrap_or(i64::MAX), i64::try_from(nanos).unwrap_or(0));
         let armed = self.timer.get_ref().0.set(Expiration::OneShot(spec), TimerSetTimeFlags::TFD_TIMER_ABSTIME);

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +14,8 @@ use super::pacer::Pacer;
 use super::request::{Counters, WorkerContext};
 use super::window::Window;
 use super::{Connections, EngineError, EngineStats, Job, LoopPlan, StampFacts, Stop, StopLevel, Target, closed, open, prepare};
+use crate::measure::distribution::Distribution;
+use crate::measure::metric::Unit;
 use crate::measure::timeline::Timeline;
 use crate::protocol::reason;
 use crate::transport::{Ahead, Cancel, ClockSource, Pace, TransportFacts};
@@ -124,7 +125,7 @@ struct Gun {
 struct WorkerEnd {
     measured: Vec<u64>,
     connections: Connections,
-    loop_lag: Histogram<u64>,
+    loop_lag: Distribution,
     clock_source: ClockSource,
     transport: TransportFacts,
 }
@@ -256,7 +257,7 @@ fn collect(
         interrupted: interrupted_at.is_some(),
         clock_source: ClockSource::HttpClient,
         planned_by_class: vec![0; classes],
-        loop_lag: new_histogram(),
+        loop_lag: Distribution::new(Unit::Time),
         connections: Connections::default(),
         stamps: StampFacts::default(),
     };
@@ -273,8 +274,7 @@ fn collect(
             stats.clock_source = if first { end.clock_source } else { stats.clock_source.worse(end.clock_source) };
         }
         stats.stamps.add(&end.transport.stamps);
-        // Both histograms resize themselves, so adding cannot fail.
-        let _ = stats.loop_lag.add(&end.loop_lag);
+        stats.loop_lag.merge(&end.loop_lag);
     }
     stats.window_end = match (interrupted_at, window.end()) {
         (Some(at), Some(end)) => at.clamp(window.start(), end),
@@ -285,11 +285,6 @@ fn collect(
         stats.planned = stats.planned_by_class.iter().sum();
     }
     Ok(stats)
-}
-
-/// Histograms of the engine's own lags: nanoseconds, three digits, resizing.
-fn new_histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three significant digits are valid")
 }
 
 fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd, EngineError> {
@@ -337,7 +332,7 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
         Ok(WorkerEnd {
             measured,
             connections: context.counters.read(),
-            loop_lag: lag.await.unwrap_or_else(|_| new_histogram()),
+            loop_lag: lag.await.unwrap_or_else(|_| Distribution::new(Unit::Time)),
             clock_source: context.transport.clock_source(),
             transport: context.transport.facts(),
         })
@@ -378,8 +373,8 @@ fn ahead(targets: &[Target], (worker, workers): (usize, usize)) -> Vec<Ahead> {
 }
 
 /// How late this worker's loop turns, on a timer of its own, until arrivals end.
-async fn loop_lag(pacer: Pacer, clock: PointClock, no_more: CancellationToken) -> Histogram<u64> {
-    let mut lags = new_histogram();
+async fn loop_lag(pacer: Pacer, clock: PointClock, no_more: CancellationToken) -> Distribution {
+    let mut lags = Distribution::new(Unit::Time);
     let mut due = clock.now() + LOOP_LAG_PERIOD;
     loop {
         tokio::select! {
@@ -387,8 +382,7 @@ async fn loop_lag(pacer: Pacer, clock: PointClock, no_more: CancellationToken) -
             () = no_more.cancelled() => return lags,
             () = pacer.sleep_until(due) => {}
         }
-        // It resizes itself, so recording cannot fail; `saturating_record` would not resize.
-        let _ = lags.record(clock.now().saturating_sub(due).max(1));
+        lags.record(clock.now().saturating_sub(due));
         due = clock.now() + LOOP_LAG_PERIOD;
     }
 }

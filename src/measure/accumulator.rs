@@ -216,6 +216,8 @@ fn client_report(facts: &EngineFacts, pooled: &ClassTotals) -> ClientReport {
     ClientReport {
         dispatch_lag_ms: pooled.dispatch_lag.report(),
         loop_lag_ms: client.loop_lag.report(),
+        stamp_lag_ms: client.stamp_lag.report(),
+        reads: client.reads,
         cpu_share: finite(client.cpu_share),
         busiest_core_share: finite(client.busiest_core_share),
         throttled_share: finite(client.throttled_share),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::distribution::Distribution;
 use super::metric::Unit;
-use crate::report::model::{ClockSource, Connections};
+use crate::report::model::{ClockSource, Connections, Reads};
 use crate::units::Nanos;
 
 /// What the engine knows about a finished point.
@@ -34,6 +34,10 @@ pub struct EngineFacts {
 pub struct ClientFacts {
     /// How late the workers' timers fired: nanoseconds, [`Unit::Time`].
     pub loop_lag: Distribution,
+    /// User time minus kernel time of the reads that have both: nanoseconds, [`Unit::Time`].
+    pub stamp_lag: Distribution,
+    /// Reads of received data, by the origin of their stamps.
+    pub reads: Reads,
     /// CPU time of the process over the window, as a share of the cores it may use.
     pub cpu_share: Option<f64>,
     /// CPU time of the busiest worker thread over the window.
@@ -52,6 +56,8 @@ impl Default for ClientFacts {
     fn default() -> Self {
         Self {
             loop_lag: Distribution::new(Unit::Time),
+            stamp_lag: Distribution::new(Unit::Time),
+            reads: Reads::default(),
             cpu_share: None,
             busiest_core_share: None,
             throttled_share: None,

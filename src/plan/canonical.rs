@@ -142,7 +142,7 @@ pub fn point_changes(
 /// Takes out of backends how they are reached, which no request body or arrival may hang on.
 pub(crate) fn unaddressed(backends: &mut Map<String, Value>) {
     for backend in backends.values_mut() {
-        for key in ["url", "api_key", "headers", "secret_headers"] {
+        for key in ["url", "http", "api_key", "headers", "secret_headers"] {
             remove(backend, key);
         }
     }

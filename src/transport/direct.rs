@@ -1,8 +1,10 @@
 //! The transport of what is measured: each request over the version of HTTP it asks for.
 
 use super::http1::Http1;
+use super::http2::Http2;
 use super::{
-    Ahead, AheadFuture, Cancel, ClockSource, ExchangeFuture, Outgoing, Pace, Stamping, Transport, TransportFacts,
+    Ahead, AheadFuture, Cancel, ClockSource, ExchangeFuture, HttpVersion, Outgoing, Pace, Stamping, Transport,
+    TransportFacts,
 };
 use crate::engine::clock::PointClock;
 use crate::protocol::Decoder;
@@ -11,12 +13,13 @@ use crate::protocol::Decoder;
 #[derive(Debug)]
 pub struct Direct {
     http1: Http1,
+    http2: Http2,
 }
 
 impl Direct {
     /// A transport with connections of its own.
     pub fn new(stamping: Stamping) -> Self {
-        Self { http1: Http1::new(stamping) }
+        Self { http1: Http1::new(stamping), http2: Http2::new() }
     }
 }
 
@@ -28,18 +31,32 @@ impl Transport for Direct {
         clock: &'a PointClock,
         cancel: &'a Cancel,
     ) -> ExchangeFuture<'a> {
-        self.http1.exchange(request, decoder, clock, cancel)
+        match request.version {
+            HttpVersion::Http1 => self.http1.exchange(request, decoder, clock, cancel),
+            HttpVersion::Http2 => self.http2.exchange(request, decoder, clock, cancel),
+        }
     }
 
     fn open_ahead<'a>(&'a self, wanted: &'a [Ahead], pace: &'a Pace, cancel: &'a Cancel) -> AheadFuture<'a> {
-        self.http1.open_ahead(wanted, pace, cancel)
+        Box::pin(async move {
+            for ahead in wanted {
+                let wanted = std::slice::from_ref(ahead);
+                match ahead.version {
+                    HttpVersion::Http1 => self.http1.open_ahead(wanted, pace, cancel).await,
+                    HttpVersion::Http2 => self.http2.open_ahead(wanted, pace, cancel).await,
+                }
+            }
+        })
     }
 
+    /// Stamps of a point whose backends differ are no better than the worse of them.
     fn clock_source(&self) -> ClockSource {
-        self.http1.clock_source()
+        if self.http2.facts().stamps.reads > 0 { self.http2.clock_source() } else { self.http1.clock_source() }
     }
 
     fn facts(&self) -> TransportFacts {
-        self.http1.facts()
+        let mut facts = self.http1.facts();
+        facts.add(&self.http2.facts());
+        facts
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::dial;
+use super::{HttpVersion, dial};
 
 /// Longest wait for a page.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -12,7 +12,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// An HTTP client.
 #[derive(Debug)]
 pub struct HttpClient {
-    client: reqwest::Client,
+    http1: reqwest::Client,
+    http2: reqwest::Client,
 }
 
 /// A fetched page.
@@ -38,23 +39,33 @@ impl HttpClient {
     /// When the TLS set-up of the system is unusable.
     pub fn new() -> Result<Self, ClientError> {
         crate::crypto::install();
-        let client = reqwest::Client::builder()
-            .connect_timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .build()
-            .map_err(|error| ClientError(describe(&error)))?;
-        Ok(Self { client })
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(TIMEOUT)
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .no_proxy()
+        };
+        let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| ClientError(describe(&error)));
+        Ok(Self { http1: built(builder().http1_only())?, http2: built(builder().http2_prior_knowledge())? })
     }
 
     /// Fetches a page that is not measured, such as a model list.
     ///
     /// # Errors
     /// A sentence, without the address, when no whole answer came within ten seconds.
-    pub async fn get(&self, url: url::Url, headers: http::HeaderMap) -> Result<Page, String> {
+    pub async fn get(
+        &self,
+        version: HttpVersion,
+        url: url::Url,
+        headers: http::HeaderMap,
+    ) -> Result<Page, String> {
+        let client = match version {
+            HttpVersion::Http1 => &self.http1,
+            HttpVersion::Http2 => &self.http2,
+        };
         let fetch = async {
-            let response = self.client.get(url).headers(headers).send().await?;
+            let response = client.get(url).headers(headers).send().await?;
             let (status, headers) = (response.status(), response.headers().clone());
             Ok(Page { status, headers, body: response.bytes().await? })
         };

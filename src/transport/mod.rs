@@ -21,6 +21,7 @@ mod dial;
 mod direct;
 pub mod facts;
 pub mod http1;
+pub mod http2;
 pub mod http_client;
 mod stamps;
 

@@ -14,7 +14,8 @@
 
 use std::fmt::Debug;
 
-use hdrhistogram::Histogram;
+use crate::measure::distribution::Distribution;
+use crate::measure::metric::Unit;
 
 /// What a worker knows about its own stamps.
 #[derive(Clone, Debug)]
@@ -27,15 +28,13 @@ pub struct StampFacts {
     pub missing: u64,
     /// Stamps of the kernel that were discarded around a jump of the wall clock.
     pub discarded: u64,
-    /// User time minus kernel time of each read that has both, in nanoseconds: the client's own lag.
-    pub lag_ns: Histogram<u64>,
+    /// User time minus kernel time of each read that has both: the client's own lag.
+    pub lag: Distribution,
 }
 
 impl Default for StampFacts {
     fn default() -> Self {
-        let mut lag_ns = Histogram::new(3).expect("three digits are valid");
-        lag_ns.auto(true);
-        Self { reads: 0, kernel: 0, missing: 0, discarded: 0, lag_ns }
+        Self { reads: 0, kernel: 0, missing: 0, discarded: 0, lag: Distribution::new(Unit::Time) }
     }
 }
 
@@ -46,8 +45,7 @@ impl StampFacts {
         self.kernel += other.kernel;
         self.missing += other.missing;
         self.discarded += other.discarded;
-        // Both resize themselves, so adding cannot fail.
-        let _ = self.lag_ns.add(&other.lag_ns);
+        self.lag.merge(&other.lag);
     }
 
     /// Counts one read.
@@ -56,8 +54,7 @@ impl StampFacts {
         match stamp.source {
             Source::Kernel => {
                 self.kernel += 1;
-                // It resizes itself, so recording cannot fail; `saturating_record` would not resize.
-                let _ = self.lag_ns.record(stamp.now.saturating_sub(stamp.at).max(1));
+                self.lag.record(stamp.now.saturating_sub(stamp.at));
             }
             Source::Absent => self.missing += u64::from(asked),
             Source::Discarded => self.discarded += 1,
@@ -185,7 +182,7 @@ mod linux {
     use tokio::net::TcpStream;
 
     use super::{Clocks, READ_BYTES, StampFacts, Translator};
-    use crate::engine::clock::PointClock;
+    use crate::engine::clock::{PointClock, monotonic_ns};
     use crate::units::{NANOS_PER_SEC, Nanos};
 
     /// The clocks of this system.
@@ -194,16 +191,12 @@ mod linux {
 
     impl Clocks for SystemClocks {
         fn realtime_ns(&self) -> u64 {
-            read_clock(ClockId::CLOCK_REALTIME)
+            clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, nanos)
         }
 
         fn monotonic_ns(&self) -> u64 {
-            read_clock(ClockId::CLOCK_MONOTONIC)
+            monotonic_ns()
         }
-    }
-
-    fn read_clock(clock: ClockId) -> u64 {
-        clock_gettime(clock).map_or(0, nanos)
     }
 
     fn nanos(time: nix::sys::time::TimeSpec) -> u64 {
@@ -270,7 +263,7 @@ mod linux {
             }
             let stamp = self.translator.stamp(stamp.filter(|_| self.kernel));
             self.facts.count(stamp, self.kernel);
-            Ok((&self.buffer[..length], clock.at_absolute_ns(stamp.at)))
+            Ok((&self.buffer[..length], clock.at_monotonic_ns(stamp.at)))
         }
     }
 
@@ -456,6 +449,8 @@ mod tests {
         both.add(&facts);
         both.add(&facts);
         assert_eq!((both.reads, both.kernel, both.missing, both.discarded), (8, 2, 2, 2));
-        assert_eq!((both.lag_ns.len(), both.lag_ns.max()), (2, both.lag_ns.highest_equivalent(60_000)));
+        let lag = both.lag.report().unwrap();
+        // 60,010 − 10 ns, twice.
+        assert_eq!((lag.count, lag.min, lag.max), (2, 0.06, 0.06));
     }
 }

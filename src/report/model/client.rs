@@ -14,6 +14,12 @@ pub struct ClientReport {
     /// How late the workers' timers fire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loop_lag_ms: Option<MetricReport>,
+    /// How long received bytes waited for the client: user time minus kernel time of each read that has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp_lag_ms: Option<MetricReport>,
+    /// Reads of received data over the whole point, by the origin of their stamps.
+    #[serde(default)]
+    pub reads: Reads,
     /// CPU time of the process over the window and its cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_share: Option<f64>,
@@ -43,10 +49,23 @@ pub struct ClientReport {
     pub prompts_repeated: u64,
 }
 
+/// Reads of received data, by the origin of their stamps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reads {
+    /// Reads that brought bytes.
+    pub total: u64,
+    /// Stamped by the kernel.
+    pub kernel: u64,
+    /// Stamped in user space, because the kernel gave no stamp although it was asked.
+    pub missing: u64,
+    /// Stamped in user space, because the wall clock jumped and the kernel's stamp could not be trusted.
+    pub discarded: u64,
+}
+
 /// Connections of the client over the whole point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
-    /// Opened.
+    /// Opened, those before the clock of the point started included.
     pub opened: u64,
     /// Requests that went over one already open.
     pub reused: u64,
