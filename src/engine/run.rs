@@ -52,6 +52,16 @@ impl WindowView {
     pub fn end(&self) -> Option<Nanos> {
         self.0.end()
     }
+
+    /// Waits until its end is known, which in a closed loop is when it comes.
+    pub async fn known_end(&self) -> Nanos {
+        loop {
+            if let Some(end) = self.0.end() {
+                return end;
+            }
+            self.0.closed().await;
+        }
+    }
 }
 
 /// The end of a point.

@@ -492,6 +492,15 @@ pub struct ValidityConfig {
     /// Suspect when a worker's core was busy for more than this share of the window.
     #[schemars(range(min = 0, max = 1))]
     pub busy_core_suspect_share: f64,
+    /// Suspect when a worker waited for a processor for more than this share of the window.
+    #[schemars(range(min = 0, max = 1))]
+    pub run_queue_suspect_share: f64,
+    /// Suspect when the hypervisor gave more than this share of the machine's time to somebody else.
+    #[schemars(range(min = 0, max = 1))]
+    pub steal_suspect_share: f64,
+    /// Suspect when more than this share of the planned requests found no descriptor or no local port.
+    #[schemars(range(min = 0, max = 1))]
+    pub exhausted_suspect_share: f64,
 }
 
 impl Default for ValidityConfig {
@@ -504,6 +513,9 @@ impl Default for ValidityConfig {
             blurred_stamps_suspect_share: 0.01,
             throttled_suspect_share: 0.01,
             busy_core_suspect_share: 0.9,
+            run_queue_suspect_share: 0.2,
+            steal_suspect_share: 0.05,
+            exhausted_suspect_share: 0.0,
         }
     }
 }
