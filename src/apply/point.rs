@@ -195,12 +195,7 @@ fn finish(
     Ok(Measured { measurement: collector.accumulator.finish(facts), records, interrupted: stats.interrupted })
 }
 
-fn facts(
-    stats: &EngineStats,
-    host: &HostFacts,
-    zero_at: Timestamp,
-    prompts_repeated: u64,
-) -> EngineFacts {
+fn facts(stats: &EngineStats, host: &HostFacts, zero_at: Timestamp, prompts_repeated: u64) -> EngineFacts {
     let mut planned = stats.planned_by_class.clone();
     // What the schedule planned and no worker saw come due breaks the sum, as it must.
     let lost = stats.planned.saturating_sub(planned.iter().sum());
@@ -239,8 +234,7 @@ fn facts(
             rss_end_bytes: host.rss_end_bytes,
             descriptors: (host.descriptors_peak.zip(host.descriptors_limit))
                 .map(|(open_peak, limit)| Descriptors { open_peak, limit }),
-            ports: (host.ports_range.zip(host.ports_used_bound))
-                .map(|(range, used_bound)| Ports { range, used_bound }),
+            ports: (host.ports_range.zip(host.ports_used_bound)).map(|(range, used_bound)| Ports { range, used_bound }),
             tcp: host.tcp.map(|tcp| TcpReport {
                 segments_sent: tcp.segments_sent,
                 segments_retransmitted: tcp.segments_retransmitted,

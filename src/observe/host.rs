@@ -487,7 +487,7 @@ fn share(part: Nanos, whole: Nanos) -> f64 {
 }
 
 /// Local ports that connections to one address may take.
-pub(super) fn ports_range(root: &Path) -> Option<u64> {
+pub(in crate::observe) fn ports_range(root: &Path) -> Option<u64> {
     let folder = root.join("proc/sys/net/ipv4");
     let range = fs::read_to_string(folder.join("ip_local_port_range")).ok()?;
     let reserved = fs::read_to_string(folder.join("ip_local_reserved_ports")).unwrap_or_default();
@@ -495,7 +495,7 @@ pub(super) fn ports_range(root: &Path) -> Option<u64> {
 }
 
 /// Processors that the process may use: what it is bound to, cut by the tightest quota.
-pub(super) fn usable_cpus(root: &Path, cgroups: &Cgroups) -> Option<f64> {
+pub(in crate::observe) fn usable_cpus(root: &Path, cgroups: &Cgroups) -> Option<f64> {
     let status = fs::read_to_string(root.join("proc/self/status")).unwrap_or_default();
     let allowed = procfs::parse_status(&status).allowed_cpus.map(f64::from);
     let allowed = allowed.or_else(|| thread::available_parallelism().ok().map(|cpus| cpus.get() as f64));
@@ -506,7 +506,7 @@ pub(super) fn usable_cpus(root: &Path, cgroups: &Cgroups) -> Option<f64> {
 }
 
 #[cfg(test)]
-pub(super) mod fixture;
+pub(in crate::observe) mod fixture;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::compare::{Comparison, Delta};
 use super::model::{
-    ClassReport, ClientReport, MetricReport, PointReport, Report, SloReport, Status, ValidityState, Verdict, WorkerReport,
+    ClassReport, ClientReport, MetricReport, PointReport, Report, SloReport, Status, ValidityState, Verdict,
+    WorkerReport,
 };
 use super::table::{Cell, Column, Table, Tone};
 use super::text::{
@@ -318,9 +319,8 @@ fn client(report: &Report) -> Option<Section> {
     }
     let worst = |values: Vec<Option<f64>>| values.into_iter().flatten().max_by(f64::total_cmp);
     let of = |value: &dyn Fn(&ClientReport) -> Option<f64>| worst(clients.iter().map(|client| value(client)).collect());
-    let of_worker = |value: fn(&WorkerReport) -> Option<f64>| {
-        of(&|client| worst(client.workers.iter().map(value).collect()))
-    };
+    let of_worker =
+        |value: fn(&WorkerReport) -> Option<f64>| of(&|client| worst(client.workers.iter().map(value).collect()));
     let part = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), percent);
     let lag = |lag: fn(&ClientReport) -> Option<&MetricReport>| {
         of(&|client| lag(client).map(|lag| lag.quantiles.p99)).map_or_else(|| ABSENT.to_owned(), duration_ms)

@@ -96,8 +96,8 @@ fn known_answers_over_a_window_of_two_seconds() {
         }),
         threads: vec![ThreadFacts {
             name: "worker-0".to_owned(),
-            busy_share: Some(0.5),      // 1.0 s of 2 s
-            peak_busy_share: Some(0.9), // the first second
+            busy_share: Some(0.5),       // 1.0 s of 2 s
+            peak_busy_share: Some(0.9),  // the first second
             run_queue_share: Some(0.01), // 20 ms of 2 s
             peak_run_queue_share: Some(0.016),
             run_queue_mean_ns: Some(2_500_000.0), // 20 ms in 17 − 9 turns
