@@ -171,12 +171,7 @@ struct Demand {
     burst: Option<u64>,
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an estimate of a count, never negative, saturating"
-)]
+#[expect(clippy::cast_precision_loss, reason = "an estimate of a rate")]
 impl Demand {
     fn of(id: &str, file: &ScenarioFile, estimate: &Estimate) -> Self {
         let requests = estimate.requests() as f64;
