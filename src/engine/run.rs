@@ -315,6 +315,9 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
                 Bodies::Closed(closed::Lineup::new(prepare::closed(job, worker).map_err(setup)?, *plan, share))
             }
         };
+        // Timers before connections, which may take every descriptor that is left.
+        let unset = PointClock::starting_in(0);
+        let (pacer, lag) = (Pacer::new(unset).map_err(setup)?, Pacer::new(unset).map_err(setup)?);
         // Connections stand and first bodies wait before anything is due.
         transport.open_ahead(&ahead(&job.targets, share), &gun.pace, &shared.cancel).await;
         tokio::select! {
@@ -337,8 +340,8 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
             timelines: shared.timelines.clone(),
             counters: Counters::default(),
         });
-        let pacer = Pacer::new(clock).map_err(setup)?;
-        let lag = tokio::spawn(loop_lag(Pacer::new(clock).map_err(setup)?, clock, shared.no_more.clone()));
+        let pacer = pacer.of(clock);
+        let lag = tokio::spawn(loop_lag(lag.of(clock), clock, shared.no_more.clone()));
         let no_more = shared.no_more.clone();
         let measured = match bodies {
             Bodies::Open(bodies) => open::work(Arc::clone(&context), pacer, bodies, no_more).await,
