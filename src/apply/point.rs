@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -18,9 +19,9 @@ use crate::engine::clock::PointClock;
 use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, WindowView};
 use crate::measure::timeline::{Outcome, Phase, Timeline};
 use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
-use crate::observe::host::{HostFacts, HostWatch, WatchedThread};
+use crate::observe::host::{self, HostFacts, ThreadFacts, WatchedThread};
 use crate::protocol::reason;
-use crate::report::model::{ClockSource, Connections, Reads};
+use crate::report::model::{ClockSource, Connections, Descriptors, Ports, Reads, TcpReport, WorkerReport};
 use crate::report::requests::RequestsWriter;
 use crate::transport;
 use crate::units::Nanos;
@@ -83,9 +84,9 @@ pub fn start(
 ) -> Result<Started, ApplyError> {
     let file = File::create(&records)
         .map_err(|error| ApplyError::Spool { path: records.display().to_string(), reason: error.to_string() })?;
-    let (window_start, window_end) = match &job.plan {
-        LoopPlan::Open { window, .. } => (window.warmup_end_ns, Some(window.measure_end_ns)),
-        LoopPlan::Closed(plan) => (plan.rule.warmup_end, None),
+    let window_start = match &job.plan {
+        LoopPlan::Open { window, .. } => window.warmup_end_ns,
+        LoopPlan::Closed(plan) => plan.rule.warmup_end,
     };
     let mut running = engine::start(job, stop.clone(), grace)?;
     let in_flight = Arc::clone(&running.in_flight);
@@ -96,6 +97,8 @@ pub fn start(
         writer: RequestsWriter::new(BufWriter::new(file)),
         counts: Arc::clone(&counts),
         not_started: 0,
+        without_descriptor: 0,
+        without_port: 0,
         mask,
     };
     thread::Builder::new()
@@ -103,7 +106,7 @@ pub fn start(
         .spawn(move || {
             // Closed without a clock when a worker could not be set up; the supervisor says why.
             let clock = running.began.recv().ok();
-            let host = clock.and_then(|clock| watch_host(&running, clock, window_start, window_end));
+            let host = clock.and_then(|clock| watch_host(&running, clock, window_start));
             let (_, gone) = mpsc::channel(1);
             let timelines = std::mem::replace(&mut running.timelines, gone);
             let collected = collector.collect(timelines, &running.window);
@@ -121,6 +124,8 @@ struct Collector {
     writer: RequestsWriter<BufWriter<File>>,
     counts: Arc<Counts>,
     not_started: u64,
+    without_descriptor: u64,
+    without_port: u64,
     mask: Mask,
 }
 
@@ -155,8 +160,10 @@ impl Collector {
         if timeline.answer.outcome != Outcome::Completed && reason != Some(reason::WINDOW_OVER) {
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if timeline.phase == Phase::Measure && reason.is_some_and(reason::is_clients_own) {
-            self.not_started += 1;
+        if timeline.phase == Phase::Measure {
+            self.not_started += u64::from(reason.is_some_and(reason::is_clients_own));
+            self.without_descriptor += u64::from(reason == Some(reason::NO_DESCRIPTORS));
+            self.without_port += u64::from(reason == Some(reason::NO_PORTS));
         }
     }
 }
@@ -179,17 +186,14 @@ fn finish(
         |error: std::io::Error| ApplyError::Spool { path: records.display().to_string(), reason: error.to_string() };
     let collector = collected.map_err(spool)?;
     collector.writer.finish().map_err(spool)?;
-    let facts = facts(&stats, &host, zero_at, collector.not_started, repeats(&stats.planned_by_class));
+    let mut facts = facts(&stats, &host, zero_at, repeats(&stats.planned_by_class));
+    facts.client.without_descriptor = collector.without_descriptor;
+    facts.client.without_port = collector.without_port;
+    facts.not_started_by_client = collector.not_started;
     Ok(Measured { measurement: collector.accumulator.finish(facts), records, interrupted: stats.interrupted })
 }
 
-fn facts(
-    stats: &EngineStats,
-    host: &HostFacts,
-    zero_at: Timestamp,
-    not_started_by_client: u64,
-    prompts_repeated: u64,
-) -> EngineFacts {
+fn facts(stats: &EngineStats, host: &HostFacts, zero_at: Timestamp, prompts_repeated: u64) -> EngineFacts {
     let mut planned = stats.planned_by_class.clone();
     // What the schedule planned and no worker saw come due breaks the sum, as it must.
     let lost = stats.planned.saturating_sub(planned.iter().sum());
@@ -201,7 +205,7 @@ fn facts(
         window_end_ns: stats.window_end,
         window_started_at: zero_at.checked_add(Duration::from_nanos(stats.window_start)).unwrap_or(zero_at),
         planned,
-        not_started_by_client,
+        not_started_by_client: 0,
         clock: match stats.clock_source {
             transport::ClockSource::Kernel => ClockSource::Kernel,
             transport::ClockSource::User => ClockSource::User,
@@ -216,10 +220,31 @@ fn facts(
                 missing: stats.stamps.missing,
                 discarded: stats.stamps.discarded,
             },
+            observed_s: (host.window_s > 0.0).then_some(host.window_s),
+            usable_cpus: host.usable_cpus,
             cpu_share: host.cpu_share,
             busiest_core_share: host.busiest_thread_share(),
+            workers: host.threads.iter().map(worker).collect(),
             throttled_share: host.throttled_share,
+            throttled_periods: host.throttled_periods,
+            steal_share: host.steal_share,
             peak_rss_bytes: host.peak_rss_bytes,
+            rss_begin_bytes: host.rss_begin_bytes,
+            rss_end_bytes: host.rss_end_bytes,
+            descriptors: (host.descriptors_peak.zip(host.descriptors_limit))
+                .map(|(open_peak, limit)| Descriptors { open_peak, limit }),
+            ports: (host.ports_range.zip(host.ports_used_bound)).map(|(range, used_bound)| Ports { range, used_bound }),
+            tcp: host.tcp.map(|tcp| TcpReport {
+                segments_sent: tcp.segments_sent,
+                segments_retransmitted: tcp.segments_retransmitted,
+                timeouts: tcp.timeouts,
+                syn_retransmitted: tcp.syn_retransmitted,
+                lost_retransmits: tcp.lost_retransmits,
+                listen_overflows: tcp.listen_overflows,
+                time_wait_peak: tcp.time_wait_peak,
+            }),
+            without_descriptor: 0,
+            without_port: 0,
             connections: Connections {
                 opened: stats.connections.opened,
                 reused: stats.connections.reused,
@@ -231,6 +256,19 @@ fn facts(
     }
 }
 
+fn worker(thread: &ThreadFacts) -> WorkerReport {
+    WorkerReport {
+        name: thread.name.clone(),
+        cpu_share: thread.busy_share,
+        peak_cpu_share: thread.peak_busy_share,
+        run_queue_share: thread.run_queue_share,
+        peak_run_queue_share: thread.peak_run_queue_share,
+        run_queue_mean_ms: thread.run_queue_mean_ns.map(|wait| wait / 1e6),
+        voluntary_switches: thread.voluntary_switches,
+        involuntary_switches: thread.involuntary_switches,
+    }
+}
+
 /// Wall-clock time at which the point's clock was 0.
 fn wall_clock_of_zero(clock: PointClock) -> Timestamp {
     let now = Timestamp::now();
@@ -239,7 +277,7 @@ fn wall_clock_of_zero(clock: PointClock) -> Timestamp {
 
 /// Samples the host from the start of the window to its end, on a thread of its own.
 struct HostWindow {
-    stop: std::sync::mpsc::Sender<()>,
+    stop: oneshot::Sender<()>,
     sampler: thread::JoinHandle<Option<HostFacts>>,
 }
 
@@ -250,18 +288,19 @@ impl HostWindow {
     }
 }
 
-fn watch_host(
-    running: &Running,
-    clock: PointClock,
-    window_start: Nanos,
-    window_end: Option<Nanos>,
-) -> Option<HostWindow> {
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+fn watch_host(running: &Running, clock: PointClock, window_start: Nanos) -> Option<HostWindow> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let window = running.window.clone();
     let threads = Arc::clone(&running.worker_threads);
-    let sampler = thread::Builder::new().name("bench-host".to_owned()).spawn(move || {
-        let until_window = Duration::from_nanos(clock.until(window_start));
-        if stopped.recv_timeout(until_window) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            return None;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+    let sample = async move {
+        let sleep_until = async |at: Nanos| tokio::time::sleep(Duration::from_nanos(clock.until(at))).await;
+        // However the point ends, the sender is dropped.
+        let stopped = stopped.map(|_| ()).shared();
+        tokio::select! {
+            biased;
+            () = stopped.clone() => return None,
+            () = sleep_until(window_start) => {}
         }
         let ids = threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let watched = ids
@@ -269,14 +308,16 @@ fn watch_host(
             .enumerate()
             .map(|(worker, id)| WatchedThread { name: format!("worker-{worker}"), tid: id })
             .collect();
-        let watch = HostWatch::begin(watched).ok()?;
-        // Ends with the window while the workers still live: a thread that is gone tells nothing. The
-        // end of a closed window is not known ahead; there the last sample of each second has to do.
-        match window_end {
-            Some(end) => drop(stopped.recv_timeout(Duration::from_nanos(clock.until(end)))),
-            None => drop(stopped.recv()),
-        }
-        Some(watch.end())
-    });
+        // Ends with the window while the workers still live: a thread that is gone tells nothing.
+        let over = async {
+            tokio::select! {
+                biased;
+                () = stopped => {}
+                end = window.known_end() => sleep_until(end).await,
+            }
+        };
+        Some(host::watch(watched, over).await)
+    };
+    let sampler = thread::Builder::new().name("bench-host".to_owned()).spawn(move || runtime.block_on(sample));
     sampler.ok().map(|sampler| HostWindow { stop, sampler })
 }

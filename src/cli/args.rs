@@ -74,7 +74,7 @@ pub struct ValidateArgs {
     /// Scenarios.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Also check that this machine can run them: secrets, input files, descriptors, ports.
+    /// Also check that this machine can run them: secrets, descriptors, ports, cores, memory and more.
     #[arg(long)]
     pub env: bool,
     /// Write the SHA-256 of every input file into the scenarios.

@@ -140,10 +140,12 @@ pub fn github(diagnostics: &Diagnostics, sources: &Sources) -> String {
     text
 }
 
-fn escape_data(text: &str) -> String {
+/// A text as the message of a workflow command.
+pub fn escape_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-fn escape_property(text: &str) -> String {
+/// A text as a property of a workflow command.
+pub fn escape_property(text: &str) -> String {
     escape_data(text).replace(':', "%3A").replace(',', "%2C")
 }

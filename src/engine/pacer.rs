@@ -37,6 +37,13 @@ impl std::os::fd::AsRawFd for KernelTimer {
     }
 }
 
+impl Pacer {
+    /// The same timer for the times of another clock.
+    pub fn of(self, clock: PointClock) -> Self {
+        Self { clock, ..self }
+    }
+}
+
 #[cfg(target_os = "linux")]
 impl Pacer {
     /// A pacer of the current runtime.

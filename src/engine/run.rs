@@ -13,7 +13,9 @@ use super::gate::Gate;
 use super::pacer::Pacer;
 use super::request::{Counters, WorkerContext};
 use super::window::Window;
-use super::{Connections, EngineError, EngineStats, Job, LoopPlan, StampFacts, Stop, StopLevel, Target, closed, open, prepare};
+use super::{
+    Connections, EngineError, EngineStats, Job, LoopPlan, StampFacts, Stop, StopLevel, Target, closed, open, prepare,
+};
 use crate::measure::distribution::Distribution;
 use crate::measure::metric::Unit;
 use crate::measure::timeline::Timeline;
@@ -52,6 +54,16 @@ impl WindowView {
     /// Its end, once it is known: from the start, except in a closed loop.
     pub fn end(&self) -> Option<Nanos> {
         self.0.end()
+    }
+
+    /// Waits until its end is known, which in a closed loop is when it comes.
+    pub async fn known_end(&self) -> Nanos {
+        loop {
+            if let Some(end) = self.0.end() {
+                return end;
+            }
+            self.0.closed().await;
+        }
     }
 }
 
@@ -300,6 +312,9 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
                 Bodies::Closed(closed::Lineup::new(prepare::closed(job, worker).map_err(setup)?, *plan, share))
             }
         };
+        // Timers before connections, which may take every descriptor that is left.
+        let unset = PointClock::starting_in(0);
+        let (pacer, lag) = (Pacer::new(unset).map_err(setup)?, Pacer::new(unset).map_err(setup)?);
         // Connections stand and first bodies wait before anything is due.
         transport.open_ahead(&ahead(&job.targets, share), &gun.pace, &shared.cancel).await;
         tokio::select! {
@@ -322,8 +337,8 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
             timelines: shared.timelines.clone(),
             counters: Counters::default(),
         });
-        let pacer = Pacer::new(clock).map_err(setup)?;
-        let lag = tokio::spawn(loop_lag(Pacer::new(clock).map_err(setup)?, clock, shared.no_more.clone()));
+        let pacer = pacer.of(clock);
+        let lag = tokio::spawn(loop_lag(lag.of(clock), clock, shared.no_more.clone()));
         let no_more = shared.no_more.clone();
         let measured = match bodies {
             Bodies::Open(bodies) => open::work(Arc::clone(&context), pacer, bodies, no_more).await,

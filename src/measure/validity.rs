@@ -14,14 +14,33 @@ pub const STAMPS_BLURRED: &str = "stamps_blurred";
 pub const CPU_THROTTLED: &str = "cpu_throttled";
 /// A worker had no CPU to spare.
 pub const CORE_BUSY: &str = "core_busy";
+/// A worker was ready to run and had no CPU.
+pub const RUN_QUEUE: &str = "run_queue";
+/// The hypervisor ran somebody else.
+pub const CPU_STOLEN: &str = "cpu_stolen";
+/// No descriptor was free for a connection.
+pub const DESCRIPTORS_EXHAUSTED: &str = "descriptors_exhausted";
+/// No local port was free for a connection.
+pub const PORTS_EXHAUSTED: &str = "ports_exhausted";
 /// Prompts were sent again without being asked to.
 pub const PROMPTS_REPEATED: &str = "prompts_repeated";
 /// Outcomes do not add up to the planned requests.
 pub const OUTCOMES_SUM: &str = "outcomes_sum";
 
 /// Every reason code.
-pub const CODES: [&str; 7] =
-    [DISPATCH_LAG, STARTED, STAMPS_BLURRED, CPU_THROTTLED, CORE_BUSY, PROMPTS_REPEATED, OUTCOMES_SUM];
+pub const CODES: [&str; 11] = [
+    DISPATCH_LAG,
+    STARTED,
+    DESCRIPTORS_EXHAUSTED,
+    PORTS_EXHAUSTED,
+    STAMPS_BLURRED,
+    CPU_THROTTLED,
+    CORE_BUSY,
+    RUN_QUEUE,
+    CPU_STOLEN,
+    PROMPTS_REPEATED,
+    OUTCOMES_SUM,
+];
 
 /// Judges what a point says about its client.
 pub fn judge(point: &PointReport, spec: &JudgeSpec) -> Validity {
@@ -30,6 +49,8 @@ pub fn judge(point: &PointReport, spec: &JudgeSpec) -> Validity {
         outcomes_sum(point),
         dispatch_lag(point, limits, spec.smallest_deadline_ms()),
         started(point, limits),
+        exhausted(DESCRIPTORS_EXHAUSTED, "descriptor (`ulimit -n`)", point.client.without_descriptor, point, limits),
+        exhausted(PORTS_EXHAUSTED, "local port", point.client.without_port, point, limits),
         stamps_blurred(point, limits),
         over(
             CPU_THROTTLED,
@@ -42,6 +63,18 @@ pub fn judge(point: &PointReport, spec: &JudgeSpec) -> Validity {
             point.client.busiest_core_share,
             limits.busy_core_suspect_share,
             "the busiest worker used {observed} of its core; the limit is {limit}",
+        ),
+        over(
+            RUN_QUEUE,
+            point.client.workers.iter().filter_map(|worker| worker.run_queue_share).max_by(f64::total_cmp),
+            limits.run_queue_suspect_share,
+            "a worker waited for a processor for {observed} of the window, so its stamps may be late; the limit is {limit}",
+        ),
+        over(
+            CPU_STOLEN,
+            point.client.steal_share,
+            limits.steal_suspect_share,
+            "the hypervisor gave {observed} of this machine's time to somebody else; the limit is {limit}",
         ),
         prompts_repeated(point),
     ]
@@ -120,6 +153,21 @@ fn started(point: &PointReport, limits: &ValidityConfig) -> Option<ValidityReaso
         "the client failed to start {missing} of {planned} requests; {percent} were started, the limit is {limit_percent}"
     );
     Some(ValidityReason { code: STARTED.to_owned(), state, message, observed, limit })
+}
+
+fn exhausted(
+    code: &str,
+    what: &str,
+    failed: u64,
+    point: &PointReport,
+    limits: &ValidityConfig,
+) -> Option<ValidityReason> {
+    let planned = point.outcomes.planned;
+    let message = format!(
+        "{failed} of {planned} requests ({{observed}}) got no connection because this machine had no {what} left; \
+         the limit is {{limit}}"
+    );
+    over(code, (planned > 0).then(|| share(failed, planned)), limits.exhausted_suspect_share, &message)
 }
 
 fn stamps_blurred(point: &PointReport, limits: &ValidityConfig) -> Option<ValidityReason> {

@@ -1,103 +1,427 @@
-//! What a plan needs of this machine, and whether it has it.
+//! What a plan needs of this machine, and whether it has it: before the first request instead of after the last.
+//!
+//! [`check`] refuses what cannot work and warns of what may spoil the numbers, one sentence each: what was asked, what the
+//! machine has, what to do. A number of a sweep that fits nowhere is named once, with its worst point.
 
 use crate::plan::Plan;
+use crate::plan::estimate::{Estimate, NOMINAL_OUTPUT_TOKENS, NOMINAL_TPOT_S, NOMINAL_TTFT_S};
 use crate::scenario::file::ScenarioFile;
 use crate::simulator::SimConfig;
 use crate::workload::load::LoadConfig;
 
+mod machine;
+#[cfg(test)]
+mod tests;
+
+pub use machine::{Machine, raise_descriptor_limit};
+
 /// Descriptors that are not connections: files, timers, the store.
 const OTHER_DESCRIPTORS: u64 = 64;
+/// Memory that a connection with its request takes.
+const BYTES_PER_STREAM: u64 = 36_000;
+/// Memory of a client that does nothing yet.
+const BASE_BYTES: u64 = 64_000_000;
+/// Processor time of a request, seconds: the least and the most that was measured.
+const REQUEST_S: (f64, f64) = (60e-6, 100e-6);
+/// Processor time of a streamed token that comes in a read of its own, seconds.
+const EVENT_S: (f64, f64) = (8e-6, 10e-6);
+/// A worker that is busier than this begins to blur what it measures.
+const COMFORTABLE_SHARE: f64 = 0.5;
+/// Time of the hypervisor's other guests beyond which a warning is given; the validity limit is the same.
+const STEAL_SHARE: f64 = 0.05;
 
-/// What a plan asks for and this machine cannot give, one sentence each.
-pub fn problems(plan: &Plan) -> Vec<String> {
-    let descriptors = raise_descriptor_limit();
-    let ports = ephemeral_ports();
-    let mut problems = simulators(plan);
-    for (index, point) in plan.points.iter().enumerate() {
-        let Ok(file) = plan.point_scenario(index) else { continue };
-        let Some(streams) = least_streams(&file) else { continue };
-        if let Some(limit) = descriptors.filter(|limit| streams + OTHER_DESCRIPTORS > *limit) {
-            problems.push(format!(
-                "point {} needs {streams} connections at once, and this process may open {limit} files; raise the hard \
-                 limit (`ulimit -Hn`)",
-                point.id
-            ));
-        }
-        if let Some(ports) = ports.filter(|ports| streams > *ports) {
-            problems.push(format!(
-                "point {} needs {streams} connections at once, and this machine has {ports} ephemeral ports to one \
-                 server (`net.ipv4.ip_local_port_range`)",
-                point.id
-            ));
+/// Whether a finding forbids the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It may spoil the numbers.
+    Warning,
+    /// It cannot work.
+    Error,
+}
+
+impl Severity {
+    /// The word in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
         }
     }
-    problems
+}
+
+/// Something that the plan asks for and this machine does not give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it forbids the run.
+    pub severity: Severity,
+    /// Stable word: `descriptors`, `ports`, `cores`, `memory`, `accept_queue`, `governor`, `steal`, `clock`, `stamps`,
+    /// `simulator`, `secrets`.
+    pub check: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Finding {
+    /// Something without which nothing can be measured.
+    pub fn error(check: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, check, message: message.into() }
+    }
+
+    fn warning(check: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, check, message: message.into() }
+    }
+}
+
+/// What `plan` asks for and `machine` cannot give.
+pub fn check(plan: &Plan, machine: &Machine) -> Vec<Finding> {
+    let mut demands = Vec::new();
+    let mut findings = Vec::new();
+    for (index, point) in plan.points.iter().enumerate() {
+        let Ok(file) = plan.point_scenario(index) else { continue };
+        simulators(&file, &mut findings);
+        demands.push(Demand::of(&point.id, &file, &point.estimate));
+    }
+    findings.extend(judge(&demands, machine));
+    findings
+}
+
+fn judge(demands: &[Demand], machine: &Machine) -> Vec<Finding> {
+    let checks: [fn(&Demand, &Machine) -> Option<Excess>; 5] = [descriptors, ports, cores, memory, accept_queue];
+    let of_points = checks.into_iter().filter_map(|check| {
+        let excesses: Vec<Excess> = demands.iter().filter_map(|demand| check(demand, machine)).collect();
+        let others = excesses.len().saturating_sub(1);
+        let worst = excesses
+            .into_iter()
+            .max_by(|a, b| (a.finding.severity.cmp(&b.finding.severity)).then(a.asked.total_cmp(&b.asked)))?;
+        let mut finding = worst.finding;
+        if others > 0 {
+            finding.message = format!("{} ({others} more points as well)", finding.message);
+        }
+        Some(finding)
+    });
+    of_points.chain(surroundings(machine)).collect()
+}
+
+/// A demand that is not met, and its size among those of the other points.
+struct Excess {
+    asked: f64,
+    finding: Finding,
 }
 
 /// Simulated servers that would not start: `sim:` urls with an unknown profile or setting, each once.
-fn simulators(plan: &Plan) -> Vec<String> {
-    let mut problems = Vec::new();
-    for index in 0..plan.points.len() {
-        let Ok(file) = plan.point_scenario(index) else { continue };
-        for (name, backend) in &file.backends {
-            let Some(profile) = backend.openai().url.strip_prefix("sim:") else { continue };
-            let Err(error) = SimConfig::parse(profile) else { continue };
-            let problem = format!("backends.{name}: {error}");
-            if !problems.contains(&problem) {
-                problems.push(problem);
-            }
+fn simulators(file: &ScenarioFile, findings: &mut Vec<Finding>) {
+    for (name, backend) in &file.backends {
+        let Some(profile) = backend.openai().url.strip_prefix("sim:") else { continue };
+        let Err(error) = SimConfig::parse(profile) else { continue };
+        let finding = Finding::error("simulator", format!("backends.{name}: {error}"));
+        if !findings.contains(&finding) {
+            findings.push(finding);
         }
     }
-    problems
 }
 
-/// Connections that a point surely needs at the same time. An open loop needs as many as the server is
-/// slow, which nobody knows ahead; a closed loop and a burst say it.
-fn least_streams(file: &ScenarioFile) -> Option<u64> {
-    let asked = match &file.load {
-        LoadConfig::Users(users) => u64::from(users.users),
-        LoadConfig::Burst(burst) => u64::from(burst.size),
-        LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) => return None,
-    };
-    let bound = file.load.max_in_flight().map_or(u64::MAX, |bound| u64::from(bound.limit));
-    Some(asked.min(bound))
+/// How many connections a point has at the same time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Streams {
+    /// A closed loop or a burst asks for them.
+    Asked(u64),
+    /// `max_in_flight` of an open loop allows them; it needs them if the server is slow.
+    Allowed(u64),
+    /// An open loop without bound: its rate and a nominal length of an answer give a number.
+    Assumed { streams: u64, answer_s: f64 },
 }
 
-/// Raises the soft limit of open files to the hard one and returns it.
-#[cfg(unix)]
-pub fn raise_descriptor_limit() -> Option<u64> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
-        return Some(soft);
+impl Streams {
+    fn count(self) -> u64 {
+        match self {
+            Self::Asked(streams) | Self::Allowed(streams) | Self::Assumed { streams, .. } => streams,
+        }
     }
-    Some(hard)
-}
 
-/// Raises the soft limit of open files to the hard one and returns it.
-#[cfg(not(unix))]
-pub fn raise_descriptor_limit() -> Option<u64> {
-    None
-}
-
-fn ephemeral_ports() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    parse_port_range(&text)
-}
-
-fn parse_port_range(text: &str) -> Option<u64> {
-    let mut bounds = text.split_whitespace().map(str::parse::<u64>);
-    let (first, last) = (bounds.next()?.ok()?, bounds.next()?.ok()?);
-    last.checked_sub(first).map(|span| span + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn port_ranges() {
-        assert_eq!(parse_port_range("32768\t60999\n"), Some(28_232));
-        assert_eq!(parse_port_range("nonsense"), None);
+    /// Only what is surely needed is refused.
+    fn severity(self) -> Severity {
+        if matches!(self, Self::Asked(_)) { Severity::Error } else { Severity::Warning }
     }
+
+    fn phrase(self, id: &str) -> String {
+        match self {
+            Self::Asked(streams) => format!("point {id} asks for {streams} connections at once"),
+            Self::Allowed(streams) => format!("point {id} allows {streams} connections at once (`max_in_flight`)"),
+            Self::Assumed { streams, answer_s } => format!(
+                "point {id} has no `max_in_flight` and needs about {streams} connections at once if an answer takes \
+                 {answer_s:.1} s"
+            ),
+        }
+    }
+}
+
+/// What a point asks of the machine.
+#[derive(Clone, Debug, PartialEq)]
+struct Demand {
+    id: String,
+    streams: Streams,
+    /// The largest share of them that goes to one server.
+    to_one_server: f64,
+    requests_per_s: f64,
+    /// Streamed tokens.
+    events_per_s: f64,
+    /// Whether the server, not the scenario, sets these rates.
+    nominal: bool,
+    /// Connections that a burst opens at once to a server on this machine.
+    burst: Option<u64>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate of a rate")]
+impl Demand {
+    fn of(id: &str, file: &ScenarioFile, estimate: &Estimate) -> Self {
+        let requests = estimate.requests() as f64;
+        let mean = estimate.output_tokens.filter(|_| requests > 0.0).map(|tokens| tokens as f64 / requests);
+        let answer_s = NOMINAL_TTFT_S + NOMINAL_TPOT_S * mean.unwrap_or(NOMINAL_OUTPUT_TOKENS);
+        let bound = file.load.max_in_flight().map(|bound| u64::from(bound.limit));
+        let asked = |streams: u32| Streams::Asked(u64::from(streams).min(bound.unwrap_or(u64::MAX)));
+        let (requests_per_s, streams) = match &file.load {
+            LoadConfig::Users(load) => {
+                let turn_s = answer_s + load.think_time.get().as_secs_f64();
+                let streams = asked(load.users);
+                let free = f64::from(load.users) / turn_s;
+                (free.min(streams.count() as f64 / answer_s), streams)
+            }
+            LoadConfig::Burst(load) => {
+                let every_s = load.every.map_or(f64::INFINITY, |every| every.get().as_secs_f64());
+                (f64::from(load.size) / every_s, asked(load.size))
+            }
+            LoadConfig::Constant(load) => (load.rate_per_s, Streams::open(load.rate_per_s, bound, answer_s)),
+            LoadConfig::Poisson(load) => (load.rate_per_s, Streams::open(load.rate_per_s, bound, answer_s)),
+            LoadConfig::Gamma(load) => (load.rate_per_s, Streams::open(load.rate_per_s, bound, answer_s)),
+        };
+        let servers = Servers::of(file);
+        Self {
+            id: id.to_owned(),
+            streams,
+            to_one_server: servers.largest_share,
+            requests_per_s,
+            // An answer whose length nobody knows is not counted: it must not refuse a plan.
+            events_per_s: requests_per_s * servers.streamed_share * mean.unwrap_or(0.0),
+            nominal: matches!(file.load, LoadConfig::Users(_)),
+            burst: match &file.load {
+                LoadConfig::Burst(_) if servers.local => Some(streams.count()),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Streams {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate of a count, saturating")]
+    fn open(rate_per_s: f64, bound: Option<u64>, answer_s: f64) -> Self {
+        match bound {
+            Some(bound) => Self::Allowed(bound),
+            None => Self::Assumed { streams: (rate_per_s * answer_s).ceil() as u64, answer_s },
+        }
+    }
+}
+
+/// Where the traffic of a point goes.
+struct Servers {
+    /// Share of the requests at the server that gets most.
+    largest_share: f64,
+    /// Share of the requests whose answer is streamed.
+    streamed_share: f64,
+    /// Whether one of them is on this machine.
+    local: bool,
+}
+
+impl Servers {
+    fn of(file: &ScenarioFile) -> Self {
+        let total: f64 = file.traffic.iter().map(|class| class.weight).sum();
+        let mut shares = std::collections::BTreeMap::<String, f64>::new();
+        let (mut streamed_share, mut local) = (0.0, false);
+        for class in &file.traffic {
+            let Some(backend) = file.backends.get(&class.backend).map(crate::scenario::file::BackendConfig::openai)
+            else {
+                continue;
+            };
+            let share = if total > 0.0 { class.weight / total } else { 0.0 };
+            let address = url::Url::parse(&backend.url).ok();
+            // Each `sim:` backend is a process with an address of its own.
+            let server = match address.as_ref().and_then(|url| Some((url.host()?, url.port_or_known_default()))) {
+                Some((host, port)) => {
+                    local |= match &host {
+                        url::Host::Domain(name) => *name == "localhost",
+                        url::Host::Ipv4(address) => address.is_loopback(),
+                        url::Host::Ipv6(address) => address.is_loopback(),
+                    };
+                    format!("{host}:{}", port.unwrap_or(0))
+                }
+                None => {
+                    local |= backend.url.starts_with("sim:");
+                    class.backend.clone()
+                }
+            };
+            *shares.entry(server).or_default() += share;
+            if backend.stream {
+                streamed_share += share;
+            }
+        }
+        Self { largest_share: shares.into_values().fold(0.0, f64::max), streamed_share, local }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "compared, not counted")]
+fn excess(severity: Severity, check: &'static str, asked: u64, message: String) -> Excess {
+    Excess { asked: asked as f64, finding: Finding { severity, check, message } }
+}
+
+fn descriptors(demand: &Demand, machine: &Machine) -> Option<Excess> {
+    let limit = machine.descriptors?;
+    let streams = demand.streams.count();
+    (streams.saturating_add(OTHER_DESCRIPTORS) > limit).then(|| {
+        let message = format!(
+            "{}, and this process may open {limit} files; raise the hard limit (`ulimit -Hn`) or ask for fewer",
+            demand.streams.phrase(&demand.id)
+        );
+        excess(demand.streams.severity(), "descriptors", streams, message)
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a count"
+)]
+fn ports(demand: &Demand, machine: &Machine) -> Option<Excess> {
+    let ports = machine.ports?;
+    let streams = demand.streams.count();
+    let to_one = (streams as f64 * demand.to_one_server).round() as u64;
+    (to_one > ports).then(|| {
+        let which = if to_one == streams { String::new() } else { format!(", {to_one} of them to one server") };
+        let message = format!(
+            "{}{which}, and this machine has {ports} ephemeral ports to one server; widen \
+             `net.ipv4.ip_local_port_range`, give the server several addresses, or ask for fewer",
+            demand.streams.phrase(&demand.id)
+        );
+        excess(demand.streams.severity(), "ports", to_one, message)
+    })
+}
+
+fn cores(demand: &Demand, machine: &Machine) -> Option<Excess> {
+    let usable = machine.usable_cpus?;
+    let busy = |(request_s, event_s): (f64, f64)| demand.requests_per_s * request_s + demand.events_per_s * event_s;
+    let (least, most) = (busy((REQUEST_S.0, EVENT_S.0)), busy((REQUEST_S.1, EVENT_S.1)));
+    let asked = format!(
+        "point {} {} {:.0} requests/s with {:.0} streamed tokens/s",
+        demand.id,
+        if demand.nominal { "may reach" } else { "asks for" },
+        demand.requests_per_s,
+        demand.events_per_s
+    );
+    // The speed of a closed loop is the server's: what it may reach is no reason to refuse it.
+    if least > usable && !demand.nominal {
+        let message = format!(
+            "{asked}, which takes {least:.1} cores or more ({:.0} µs a request, {:.0} µs a token), and this machine lets \
+             bench use {usable:.1}; lower the rate or take more cores",
+            REQUEST_S.0 * 1e6,
+            EVENT_S.0 * 1e6
+        );
+        return Some(Excess { asked: least, finding: Finding::error("cores", message) });
+    }
+    let workers = f64::from(machine.workers.max(1));
+    let room = (usable / workers).min(1.0);
+    let share = most / workers / room;
+    (share > COMFORTABLE_SHARE).then(|| {
+        let assumed = if demand.nominal {
+            format!(
+                " (at {NOMINAL_TTFT_S} s to the first token and {:.0} ms for each further one)",
+                NOMINAL_TPOT_S * 1e3
+            )
+        } else {
+            String::new()
+        };
+        let noun = if machine.workers == 1 { "worker" } else { "workers" };
+        let message = format!(
+            "{asked}{assumed}, which may fill {:.0} % of the core of each of {} {noun}; above {:.0} % stamps blur: give \
+             `bench apply --workers` more of this machine's {usable:.1} cores, or lower the load",
+            share * 100.0,
+            machine.workers,
+            COMFORTABLE_SHARE * 100.0
+        );
+        Excess { asked: most, finding: Finding::warning("cores", message) }
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+fn memory(demand: &Demand, machine: &Machine) -> Option<Excess> {
+    let available = machine.memory_bytes?;
+    let streams = demand.streams.count();
+    let needed = streams.saturating_mul(BYTES_PER_STREAM).saturating_add(BASE_BYTES);
+    (needed > available).then(|| {
+        let message = format!(
+            "{}, which takes {:.1} GB ({} kB each), and this process may have {:.1} GB; give it more memory or ask for fewer",
+            demand.streams.phrase(&demand.id),
+            needed as f64 / 1e9,
+            BYTES_PER_STREAM / 1000,
+            available as f64 / 1e9
+        );
+        excess(demand.streams.severity(), "memory", needed, message)
+    })
+}
+
+fn accept_queue(demand: &Demand, machine: &Machine) -> Option<Excess> {
+    let (burst, queue) = (demand.burst?, machine.accept_queue?);
+    (burst > queue).then(|| {
+        let message = format!(
+            "point {} opens up to {burst} connections at once to a server on this machine, whose accept queue holds \
+             {queue} at most; connections beyond wait 1 s and more: raise `net.core.somaxconn` and \
+             `net.ipv4.tcp_max_syn_backlog`, and the backlog of the server",
+            demand.id
+        );
+        excess(Severity::Warning, "accept_queue", burst, message)
+    })
+}
+
+/// What may spoil the numbers of any plan.
+fn surroundings(machine: &Machine) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let slow: Vec<&str> =
+        machine.governors.iter().map(String::as_str).filter(|governor| *governor == "powersave").collect();
+    if !slow.is_empty() {
+        findings.push(Finding::warning(
+            "governor",
+            format!(
+                "{} of {} processors have the frequency governor `powersave`, which slows the client down between \
+                 requests; set `performance` for the run",
+                slow.len(),
+                machine.governors.len()
+            ),
+        ));
+    }
+    if let Some(share) = machine.steal_share.filter(|share| *share > STEAL_SHARE) {
+        findings.push(Finding::warning(
+            "steal",
+            format!(
+                "the hypervisor has given {:.1} % of this machine's time to other guests since it started; measure on a \
+                 machine of its own",
+                share * 100.0
+            ),
+        ));
+    }
+    if let Some(clock) =
+        machine.clock.as_deref().filter(|clock| matches!(*clock, "hpet" | "acpi_pm" | "jiffies" | "pit"))
+    {
+        findings.push(Finding::warning(
+            "clock",
+            format!(
+                "the clock of this machine is `{clock}`, which takes microseconds to read; boot with `clocksource=tsc`"
+            ),
+        ));
+    }
+    if !machine.kernel_stamps {
+        findings.push(Finding::warning(
+            "stamps",
+            "this system gives no kernel time with received data, so stamps are taken by bench when it runs; measure on \
+             Linux for the smallest error",
+        ));
+    }
+    findings
 }

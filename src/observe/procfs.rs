@@ -37,6 +37,8 @@ pub struct SchedStat {
     pub run_ns: u64,
     /// Time ready to run, but waiting for a processor, ns.
     pub wait_ns: u64,
+    /// Times it got a processor.
+    pub turns: u64,
 }
 
 /// `/proc/self/task/TID/schedstat`.
@@ -44,7 +46,8 @@ pub fn parse_schedstat(text: &str) -> Option<SchedStat> {
     let mut fields = text.split_ascii_whitespace();
     let run_ns = fields.next()?.parse().ok()?;
     let wait_ns = fields.next()?.parse().ok()?;
-    Some(SchedStat { run_ns, wait_ns })
+    let turns = fields.next()?.parse().ok()?;
+    Some(SchedStat { run_ns, wait_ns, turns })
 }
 
 /// What `/proc/self/status` or `/proc/self/task/TID/status` says; each line may be missing.
@@ -139,6 +142,63 @@ pub fn parse_meminfo(text: &str) -> Option<u64> {
     text.lines().find_map(|line| parse_kib(line.strip_prefix("MemTotal:")?.trim()))
 }
 
+/// `/proc/meminfo`: memory that a program may still take without swapping, bytes.
+pub fn parse_memory_available(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| parse_kib(line.strip_prefix("MemAvailable:")?.trim()))
+}
+
+/// TCP sockets of a network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// In use, both ends of a connection to the same machine, listeners too.
+    pub inuse: u64,
+    /// In `TIME_WAIT`: closed, but the port is held for a minute.
+    pub time_wait: u64,
+}
+
+/// `/proc/net/sockstat`, and `/proc/net/sockstat6`, whose `TIME_WAIT` sockets the former counts.
+pub fn parse_sockstat(text: &str) -> Option<Sockets> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP: ").or_else(|| line.strip_prefix("TCP6: ")))?;
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let value = |name: &str| fields.chunks(2).find(|pair| pair[0] == name)?.get(1)?.parse().ok();
+    Some(Sockets { inuse: value("inuse")?, time_wait: value("tw").unwrap_or(0) })
+}
+
+/// A counter of `/proc/net/snmp` or `/proc/net/netstat`: a line of names, then one of values with the same prefix.
+pub fn parse_net_counter(text: &str, prefix: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix)?.strip_prefix(':'));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let place = names.split_ascii_whitespace().position(|found| found == name)?;
+    values.split_ascii_whitespace().nth(place)?.parse().ok()
+}
+
+/// `/proc/self/limits`: how many files the process may open, now and at most.
+pub fn parse_open_files_limit(text: &str) -> Option<(u64, u64)> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut limits = line.split_ascii_whitespace().map(|limit| match limit {
+        "unlimited" => Some(u64::MAX),
+        limit => limit.parse().ok(),
+    });
+    Some((limits.next()??, limits.next()??))
+}
+
+/// `ip_local_port_range` without `ip_local_reserved_ports`: local ports that connections may take.
+pub fn parse_port_range(range: &str, reserved: &str) -> Option<u64> {
+    let mut bounds = range.split_ascii_whitespace().map(str::parse::<u64>);
+    let (first, last) = (bounds.next()?.ok()?, bounds.next()?.ok()?);
+    let span = last.checked_sub(first)?.checked_add(1)?;
+    let taken: u64 = reserved
+        .trim()
+        .split(',')
+        .filter_map(|part| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
+            (to.min(last) + 1).checked_sub(from.max(first))
+        })
+        .sum();
+    Some(span.saturating_sub(taken))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +216,8 @@ mod tests {
 
     #[test]
     fn schedstat() {
-        assert_eq!(parse_schedstat("1870911 1247071 3\n"), Some(SchedStat { run_ns: 1_870_911, wait_ns: 1_247_071 }));
+        let expected = SchedStat { run_ns: 1_870_911, wait_ns: 1_247_071, turns: 3 };
+        assert_eq!(parse_schedstat("1870911 1247071 3\n"), Some(expected));
         assert_eq!(parse_schedstat("1870911"), None);
     }
 
@@ -200,7 +261,40 @@ mod tests {
     }
 
     #[test]
+    fn sockets_of_both_families() {
+        let v4 = "sockets: used 213\nTCP: inuse 202 orphan 0 tw 188 alloc 202 mem 0\nUDP: inuse 1 mem 0\n";
+        assert_eq!(parse_sockstat(v4), Some(Sockets { inuse: 202, time_wait: 188 }));
+        assert_eq!(parse_sockstat("TCP6: inuse 7\nUDP6: inuse 0\n"), Some(Sockets { inuse: 7, time_wait: 0 }));
+        assert_eq!(parse_sockstat("sockets: used 213\nTCP: alloc\n"), None);
+    }
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let text = "Ip: Forwarding\nIp: 1\nTcp: RtoMin OutSegs RetransSegs\nTcp: 200 7185702 2505\n";
+        assert_eq!(parse_net_counter(text, "Tcp", "RetransSegs"), Some(2505));
+        assert_eq!(parse_net_counter(text, "Tcp", "Nothing"), None);
+        assert_eq!(parse_net_counter("Tcp: A\n", "Tcp", "A"), None);
+    }
+
+    #[test]
+    fn limits_of_open_files() {
+        let text = "Limit   Soft Limit  Hard Limit  Units\nMax open files            1024     524288     files     \n";
+        assert_eq!(parse_open_files_limit(text), Some((1024, 524_288)));
+        assert_eq!(parse_open_files_limit("Max open files  10 unlimited files\n"), Some((10, u64::MAX)));
+        assert_eq!(parse_open_files_limit(""), None);
+    }
+
+    #[test]
+    fn port_ranges() {
+        assert_eq!(parse_port_range("32768\t60999\n", "\n"), Some(28_232));
+        // 40000, and 60998 … 60999 of 60998 … 61002; 8080 lies outside.
+        assert_eq!(parse_port_range("32768\t60999\n", "8080,40000,60998-61002\n"), Some(28_229));
+        assert_eq!(parse_port_range("nonsense", ""), None);
+    }
+
+    #[test]
     fn memory() {
+        assert_eq!(parse_memory_available("MemTotal: 9 kB\nMemAvailable:   2 kB\n"), Some(2048));
         assert_eq!(parse_meminfo("MemTotal:       24689456 kB\nMemFree: 1 kB\n"), Some(25_282_002_944));
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::compare::{Comparison, Delta};
-use super::model::{ClassReport, MetricReport, PointReport, Report, SloReport, Status, ValidityState, Verdict};
+use super::model::{
+    ClassReport, ClientReport, MetricReport, PointReport, Report, SloReport, Status, ValidityState, Verdict,
+    WorkerReport,
+};
 use super::table::{Cell, Column, Table, Tone};
 use super::text::{
     ABSENT, axes, coordinate, doubtful, duration_ms, interval, observed, one_line, percent, point_name, quantile, rate,
@@ -35,6 +38,7 @@ pub(crate) fn sections(report: &Report, before: Option<&Comparison>) -> Vec<Sect
         slos(report),
         errors(report),
         validity(report),
+        client(report),
         warnings(report),
         before.and_then(difference),
     ];
@@ -304,6 +308,52 @@ fn validity(report: &Report) -> Option<Section> {
     }
     let title = "Do not take these numbers as they are".to_owned();
     (!lines.is_empty()).then_some(Section { title, body: Body::Lines(lines), note: None })
+}
+
+/// What the client says about itself, the worst of all points: one row, so that a sweep stays short. Reports from
+/// before the client watched itself have none.
+fn client(report: &Report) -> Option<Section> {
+    let clients: Vec<_> = report.points.iter().map(|point| &point.client).collect();
+    if clients.iter().all(|client| client.workers.is_empty() && client.descriptors.is_none()) {
+        return None;
+    }
+    let worst = |values: Vec<Option<f64>>| values.into_iter().flatten().max_by(f64::total_cmp);
+    let of = |value: &dyn Fn(&ClientReport) -> Option<f64>| worst(clients.iter().map(|client| value(client)).collect());
+    let of_worker =
+        |value: fn(&WorkerReport) -> Option<f64>| of(&|client| worst(client.workers.iter().map(value).collect()));
+    let part = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), percent);
+    let lag = |lag: fn(&ClientReport) -> Option<&MetricReport>| {
+        of(&|client| lag(client).map(|lag| lag.quantiles.p99)).map_or_else(|| ABSENT.to_owned(), duration_ms)
+    };
+    let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+    let memory = of(&|client| client.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6));
+    let row = vec![
+        lag(|client| client.dispatch_lag_ms.as_ref()).into(),
+        lag(|client| client.loop_lag_ms.as_ref()).into(),
+        part(of_worker(|worker| worker.cpu_share)).into(),
+        part(of_worker(|worker| worker.peak_cpu_share)).into(),
+        part(of_worker(|worker| worker.run_queue_share)).into(),
+        memory.map_or_else(|| ABSENT.to_owned(), |mb| format!("{mb:.0} MB")).into(),
+        part(of(&|client| client.descriptors.and_then(|open| share(open.open_peak, open.limit)))).into(),
+        part(of(&|client| client.ports.and_then(|ports| share(ports.used_bound, ports.range)))).into(),
+        part(of(&|client| client.tcp.and_then(|tcp| share(tcp.segments_retransmitted, tcp.segments_sent)))).into(),
+    ];
+    let columns = vec![
+        Column::number("dispatch p99"),
+        Column::number("loop p99").spare(2),
+        Column::number("worker CPU"),
+        Column::number("peak").spare(4),
+        Column::number("waiting").spare(1),
+        Column::number("memory"),
+        Column::number("files"),
+        Column::number("ports ≤").spare(3),
+        Column::number("TCP resent").spare(5),
+    ];
+    let title = match clients.len() {
+        1 => "Client".to_owned(),
+        several => format!("Client (worst of {several} points)"),
+    };
+    Some(Section { title, body: Body::Table(Table { columns, rows: vec![row] }.without_empty(ABSENT)), note: None })
 }
 
 fn warnings(report: &Report) -> Option<Section> {

@@ -65,7 +65,8 @@ fn line_text(cells: &[Cell], options: TerminalOptions) -> String {
     if room <= options.width {
         return format!("  {}  {}\n", painted.join("  "), message.tone.paint(&message.text, options.color));
     }
-    format!("  {}\n{}", painted.join("  "), wrap(&message.text, options.width, "    "))
+    let head = cut(&format!("  {}", painted.join("  ")), options.width);
+    format!("{head}\n{}", wrap(&message.text, options.width, "    "))
 }
 
 /// Cuts lines that would still run over the edge, such as a long error detail. Escape codes take no room.

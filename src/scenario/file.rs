@@ -492,6 +492,39 @@ pub struct ValidityConfig {
     /// Suspect when a worker's core was busy for more than this share of the window.
     #[schemars(range(min = 0, max = 1))]
     pub busy_core_suspect_share: f64,
+    /// Suspect when a worker waited for a processor for more than this share of the window.
+    #[serde(skip_serializing_if = "shipped_run_queue")]
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.2))]
+    pub run_queue_suspect_share: f64,
+    /// Suspect when the hypervisor gave more than this share of the machine's time to somebody else.
+    #[serde(skip_serializing_if = "shipped_steal")]
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.05))]
+    pub steal_suspect_share: f64,
+    /// Suspect when more than this share of the planned requests found no descriptor or no local port.
+    #[serde(skip_serializing_if = "shipped_exhausted")]
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.0))]
+    pub exhausted_suspect_share: f64,
+}
+
+const RUN_QUEUE_SUSPECT_SHARE: f64 = 0.2;
+const STEAL_SUSPECT_SHARE: f64 = 0.05;
+const EXHAUSTED_SUSPECT_SHARE: f64 = 0.0;
+
+// Limits that came after plans had digests are not written while they are as shipped: the digest of a plan, and
+// with it its folder in a store, stays what it was.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn shipped_run_queue(share: &f64) -> bool {
+    share.to_bits() == RUN_QUEUE_SUSPECT_SHARE.to_bits()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn shipped_steal(share: &f64) -> bool {
+    share.to_bits() == STEAL_SUSPECT_SHARE.to_bits()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn shipped_exhausted(share: &f64) -> bool {
+    share.to_bits() == EXHAUSTED_SUSPECT_SHARE.to_bits()
 }
 
 impl Default for ValidityConfig {
@@ -504,6 +537,9 @@ impl Default for ValidityConfig {
             blurred_stamps_suspect_share: 0.01,
             throttled_suspect_share: 0.01,
             busy_core_suspect_share: 0.9,
+            run_queue_suspect_share: RUN_QUEUE_SUSPECT_SHARE,
+            steal_suspect_share: STEAL_SUSPECT_SHARE,
+            exhausted_suspect_share: EXHAUSTED_SUSPECT_SHARE,
         }
     }
 }

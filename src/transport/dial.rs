@@ -116,10 +116,7 @@ impl Dialer {
             Err(_) => {
                 self.forget(origin);
                 let detail = format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
-                Err(DialError {
-                    why: NotConnected { code: reason::CONNECT_TIMEOUT, detail },
-                    started: times.started,
-                })
+                Err(DialError { why: NotConnected { code: reason::CONNECT_TIMEOUT, detail }, started: times.started })
             }
         }
     }

@@ -280,7 +280,10 @@ fn message(request: &Outgoing) -> Request<Full<Bytes>> {
 
 /// What an error of the connection or the stream means.
 fn broken(error: &hyper::Error, unanswered: bool) -> End {
-    let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |error: &&(dyn StdError + 'static)| (*error).source());
+    let causes =
+        std::iter::successors(Some(error as &(dyn StdError + 'static)), |error: &&(dyn StdError + 'static)| {
+            (*error).source()
+        });
     let rule = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
         // What this side found wrong with the server's frames.
         error.is_library() && !error.is_io()
@@ -602,9 +605,8 @@ mod tests {
                 }
             }
         });
-        let stream = futures_util::stream::unfold(body, |mut body| async move {
-            body.recv().await.map(|piece| (piece, body))
-        });
+        let stream =
+            futures_util::stream::unfold(body, |mut body| async move { body.recv().await.map(|piece| (piece, body)) });
         Response::new(BodyExt::boxed(StreamBody::new(stream)))
     }
 
@@ -736,10 +738,7 @@ mod tests {
         let (transport, clock, cancel) = (Http2::new(), PointClock::starting_in(0), Cancel::default());
         let mut kept = Kept::default();
         let exchange = transport.exchange(&request_of(&url), &mut kept, &clock, &cancel).await;
-        assert!(
-            matches!(exchange.ended, Ok(BodyEnd::Malformed(_) | BodyEnd::Cut(_)) | Err(_)),
-            "{exchange:?}"
-        );
+        assert!(matches!(exchange.ended, Ok(BodyEnd::Malformed(_) | BodyEnd::Cut(_)) | Err(_)), "{exchange:?}");
         assert_eq!(kept.status, None);
     }
 }

@@ -54,12 +54,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// A sentence, without the address, when no whole answer came within ten seconds.
-    pub async fn get(
-        &self,
-        version: HttpVersion,
-        url: url::Url,
-        headers: http::HeaderMap,
-    ) -> Result<Page, String> {
+    pub async fn get(&self, version: HttpVersion, url: url::Url, headers: http::HeaderMap) -> Result<Page, String> {
         let client = match version {
             HttpVersion::Http1 => &self.http1,
             HttpVersion::Http2 => &self.http2,

@@ -12,8 +12,8 @@ use llm_bench::observe::provenance::BuildFacts;
 use llm_bench::observe::server::ServerFacts;
 use llm_bench::report::compare::compare;
 use llm_bench::report::model::{
-    ClockSource, FORMAT, PlanRef, PointFile, PointReport, Provenance, ReadError, Report, ScenarioRef, Status,
-    ValidityState, Verdict, Warning,
+    ClockSource, Descriptors, FORMAT, PlanRef, PointFile, PointReport, Ports, Provenance, ReadError, Report,
+    ScenarioRef, Status, TcpReport, ValidityState, Verdict, Warning, WorkerReport,
 };
 use llm_bench::report::requests::RequestRecord;
 use llm_bench::report::terminal::{TerminalOptions, render as terminal};
@@ -108,6 +108,16 @@ fn point(rate: u64, broken: u64, classes: &[&str]) -> (PointReport, Vec<RequestR
             cpu_share: Some(0.125),
             busiest_core_share: Some(if rate > 8 { 0.97 } else { 0.2 }),
             peak_rss_bytes: Some(50_000_000),
+            workers: vec![WorkerReport {
+                name: "worker-0".to_owned(),
+                cpu_share: Some(if rate > 8 { 0.97 } else { 0.2 }),
+                peak_cpu_share: Some(0.99),
+                run_queue_share: Some(0.004),
+                ..WorkerReport::default()
+            }],
+            descriptors: Some(Descriptors { open_peak: 75, limit: 1000 }),
+            ports: Some(Ports { range: 28_232, used_bound: 7_058 }),
+            tcp: Some(TcpReport { segments_sent: 10_000, segments_retransmitted: 120, ..TcpReport::default() }),
             ..ClientFacts::default()
         },
     };
@@ -391,6 +401,10 @@ fn the_terminal_view_fits_and_tells() {
             "vLLM 0.32.0",
             "unbounded",
             "prompts_seen_before",
+            "Client",
+            "worker CPU",
+            "97 %",
+            "7.5 %",
         ] {
             assert!(text.contains(part), "no {part} in {width} columns\n{text}");
         }
@@ -499,4 +513,33 @@ fn comparison_pairs_points_by_their_coordinates() {
         assert!(text.contains("Difference to run old") && text.contains("+50.0 %"), "{text}");
         assert!(text.contains("1 point is new"), "{text}");
     }
+}
+
+#[test]
+fn the_client_is_shown_in_one_row_of_its_worst() {
+    let report = report();
+    let wide = terminal(&report, None, TerminalOptions { width: 160, color: false });
+    let rows: Vec<&str> = wide.lines().skip_while(|line| !line.starts_with("Client (worst of")).take(3).collect();
+    let words =
+        |line: &str| line.split("  ").map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let (headings, values): (Vec<String>, Vec<String>) = (words(rows[1]), words(rows[2]));
+    let value = |heading: &str| values[headings.iter().position(|found| found == heading).unwrap()].as_str();
+    for (heading, expected) in [
+        ("worker CPU", "97 %"),
+        ("peak", "99 %"),
+        ("waiting", "0.4 %"),
+        ("memory", "50 MB"),
+        ("files", "7.5 %"),
+        ("ports ≤", "25 %"),
+        ("TCP resent", "1.2 %"),
+    ] {
+        assert_eq!(value(heading), expected, "{heading}: {rows:?}");
+    }
+    // A report from before the client watched itself has nothing to show.
+    let mut old = report;
+    for point in &mut old.points {
+        point.client.workers.clear();
+        point.client.descriptors = None;
+    }
+    assert!(!terminal(&old, None, TerminalOptions::default()).contains("Client"));
 }

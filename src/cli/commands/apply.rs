@@ -138,7 +138,7 @@ async fn options(args: &ApplyArgs, file: &PlanFile, env: &Env) -> Options {
 
 /// Half of the cores: the other half belongs to the kernel, the preparers and a server on the same
 /// machine.
-fn default_workers() -> usize {
+pub(super) fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 8))
 }
 

@@ -1,23 +1,24 @@
 //! `bench validate`: every mistake of every file, before anything runs.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::apply::secrets;
 use crate::cli::args::{ColorChoice, DiagnosticFormat, ValidateArgs};
+use crate::cli::commands::apply::default_workers;
 use crate::cli::env::Env;
 use crate::cli::exit::Exit;
 use crate::cli::load::{self, Opened};
 use crate::cli::output;
-use crate::diagnostic::{Diagnostics, Sources};
-use crate::observe::preflight;
+use crate::diagnostic::{Diagnostics, Sources, render};
+use crate::observe::preflight::{self, Finding, Machine, Severity};
 use crate::plan::document::Planned;
 use crate::scenario;
 
 /// Runs the command.
 pub fn run(args: &ValidateArgs, env: &Env, color: ColorChoice) -> Exit {
     let mut parts = Vec::new();
-    let mut unready = Vec::new();
+    let mut unready: Vec<Unready> = Vec::new();
     let mut exit = Exit::Success;
     for path in &args.files {
         if args.pin
@@ -33,7 +34,8 @@ pub fn run(args: &ValidateArgs, env: &Env, color: ColorChoice) -> Exit {
                     exit = Exit::worst([exit, Exit::ScenarioInvalid]);
                 }
                 if let (true, false, Some((opened, planned))) = (args.env, failed, &opened) {
-                    unready.extend(problems(opened, planned, env));
+                    let findings = problems(opened, planned, env);
+                    unready.extend(findings.into_iter().map(|finding| Unready { file: path.clone(), finding }));
                 }
                 if !failed && args.format == DiagnosticFormat::Human {
                     output::result(&ok(path, opened.as_ref()));
@@ -47,11 +49,42 @@ pub fn run(args: &ValidateArgs, env: &Env, color: ColorChoice) -> Exit {
         }
     }
     load::print(&parts, args.format, env.color_stderr(color));
-    unready.dedup();
-    for problem in &unready {
-        output::message(&format!("error: {problem}"));
+    // Several files ask the same of one machine: what is about the machine alone is said once.
+    let mut said: Vec<Finding> = Vec::new();
+    for Unready { file, finding } in unready {
+        if said.contains(&finding) {
+            continue;
+        }
+        print_unready(&file, &finding, args.format);
+        if finding.severity == Severity::Error || args.deny_warnings {
+            exit = Exit::worst([exit, Exit::EnvironmentFailed]);
+        }
+        said.push(finding);
     }
-    if unready.is_empty() { exit } else { Exit::worst([exit, Exit::EnvironmentFailed]) }
+    exit
+}
+
+/// What the scenario of a file asks for and this machine does not give.
+struct Unready {
+    file: PathBuf,
+    finding: Finding,
+}
+
+fn print_unready(file: &Path, finding: &Finding, format: DiagnosticFormat) {
+    let Finding { severity, check, message } = finding;
+    let severity = severity.as_str();
+    let file = file.display().to_string();
+    match format {
+        DiagnosticFormat::Human => output::message(&format!("{severity}: {message}")),
+        DiagnosticFormat::Json => output::result(
+            &serde_json::json!({ "severity": severity, "check": check, "file": file, "message": message }).to_string(),
+        ),
+        DiagnosticFormat::Github => output::result(&format!(
+            "::{severity} file={},title=environment {check}::{}",
+            render::escape_property(&file),
+            render::escape_data(message)
+        )),
+    }
 }
 
 struct Checked {
@@ -120,14 +153,15 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// What of this machine does not fit the plan.
-fn problems(opened: &Opened, planned: &Planned, env: &Env) -> Vec<String> {
+fn problems(opened: &Opened, planned: &Planned, env: &Env) -> Vec<Finding> {
     let mut problems = Vec::new();
     let file = opened.loaded.scenario.file();
     for (name, backend) in &file.backends {
         if let Err(errors) = secrets::headers(name, backend.openai(), &env.vars, &opened.assets) {
-            problems.extend(errors.iter().map(ToString::to_string));
+            problems.extend(errors.iter().map(|error| Finding::error("secrets", error.to_string())));
         }
     }
-    problems.extend(preflight::problems(&planned.plan));
+    let workers = u16::try_from(default_workers()).unwrap_or(1);
+    problems.extend(preflight::check(&planned.plan, &Machine::here(workers)));
     problems
 }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::measure::validity::{
-    CODES, CORE_BUSY, CPU_THROTTLED, DISPATCH_LAG, OUTCOMES_SUM, PROMPTS_REPEATED, STAMPS_BLURRED, STARTED,
+    CODES, CORE_BUSY, CPU_STOLEN, CPU_THROTTLED, DESCRIPTORS_EXHAUSTED, DISPATCH_LAG, OUTCOMES_SUM, PORTS_EXHAUSTED,
+    PROMPTS_REPEATED, RUN_QUEUE, STAMPS_BLURRED, STARTED,
 };
-use crate::report::model::ValidityState;
+use crate::report::model::{ValidityState, WorkerReport};
 
 fn codes(point: &PointReport) -> Vec<(&str, ValidityState)> {
     point.validity.reasons.iter().map(|reason| (reason.code.as_str(), reason.state)).collect()
@@ -103,8 +104,45 @@ fn throttling_busy_cores_and_repeated_prompts() {
     let repeated = |count| with_client(|facts| facts.client.prompts_repeated = count);
     assert_eq!(codes(&repeated(0)), []);
     assert_eq!(codes(&repeated(1)), suspect(PROMPTS_REPEATED));
+    let waiting = |share| {
+        with_client(|facts| {
+            let worker = |name: &str, share| WorkerReport {
+                name: name.to_owned(),
+                run_queue_share: Some(share),
+                ..WorkerReport::default()
+            };
+            facts.client.workers = vec![worker("worker-0", share), worker("worker-1", 0.001)];
+        })
+    };
+    assert_eq!(codes(&waiting(0.2)), []);
+    assert_eq!(codes(&waiting(0.21)), suspect(RUN_QUEUE));
+    let stolen = |share| with_client(|facts| facts.client.steal_share = Some(share));
+    assert_eq!(codes(&stolen(0.05)), []);
+    assert_eq!(codes(&stolen(0.06)), suspect(CPU_STOLEN));
     // What could not be sampled says nothing, and a division by zero is not a number.
     assert_eq!(codes(&with_client(|facts| facts.client.cpu_share = Some(f64::NAN))), []);
+}
+
+#[test]
+fn descriptors_and_ports_that_ran_out() {
+    let without = |descriptor, port| {
+        with_client(|facts| {
+            facts.client.without_descriptor = descriptor;
+            facts.client.without_port = port;
+        })
+    };
+    assert_eq!(codes(&without(0, 0)), []);
+    assert_eq!(codes(&without(1, 0)), [(DESCRIPTORS_EXHAUSTED, ValidityState::Suspect)]);
+    let ports = without(0, 3);
+    assert_eq!(codes(&ports), [(PORTS_EXHAUSTED, ValidityState::Suspect)]);
+    let reason = &ports.validity.reasons[0];
+    near(reason.observed, 0.03);
+    assert!(reason.message.starts_with("3 of 100 requests (3 %) got no connection"), "{}", reason.message);
+    let mut lenient = spec(vec![class("base")]);
+    lenient.validity.exhausted_suspect_share = 0.5;
+    let mut facts = facts(&[100]);
+    facts.client.without_port = 50;
+    assert_eq!(codes(&measure_with(lenient, lagging(0), facts).0), []);
 }
 
 #[test]

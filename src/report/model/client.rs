@@ -20,18 +20,48 @@ pub struct ClientReport {
     /// Reads of received data over the whole point, by the origin of their stamps.
     #[serde(default)]
     pub reads: Reads,
+    /// Time over which what follows was sampled, seconds: the window, or what there was of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_s: Option<f64>,
+    /// Cores that the process may use: its affinity, cut by the CPU quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usable_cpus: Option<f64>,
     /// CPU time of the process over the window and its cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_share: Option<f64>,
     /// Busy share of the busiest worker's core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busiest_core_share: Option<f64>,
+    /// Each worker thread; empty where the system does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerReport>,
     /// Share of the window in which the CPU quota held the process back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_share: Option<f64>,
+    /// Enforcement periods in which the CPU quota held the process back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_periods: Option<u64>,
+    /// Share of the time of the machine's processors that the hypervisor gave to somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal_share: Option<f64>,
     /// Largest resident set of the process in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
+    /// Resident set when the window began, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_begin_bytes: Option<u64>,
+    /// Resident set when the window ended, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_end_bytes: Option<u64>,
+    /// Open descriptors of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<Descriptors>,
+    /// Local ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Ports>,
+    /// TCP of the network namespace, other processes in it included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpReport>,
     /// Connections.
     #[serde(default)]
     pub connections: Connections,
@@ -44,6 +74,12 @@ pub struct ClientReport {
     /// Measured requests that were not started through the client's fault.
     #[serde(default)]
     pub not_started: u64,
+    /// Those of them that got no connection because the process could open no more descriptors.
+    #[serde(default)]
+    pub without_descriptor: u64,
+    /// Those of them that got no connection because no local port was free.
+    #[serde(default)]
+    pub without_port: u64,
     /// Prompts sent more than once without being asked to.
     #[serde(default)]
     pub prompts_repeated: u64,
@@ -60,6 +96,77 @@ pub struct Reads {
     pub missing: u64,
     /// Stamped in user space, because the wall clock jumped and the kernel's stamp could not be trusted.
     pub discarded: u64,
+}
+
+/// A worker thread over the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerReport {
+    /// `worker-0`, `worker-1`, …
+    pub name: String,
+    /// Share of the window in which it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_share: Option<f64>,
+    /// The same in its busiest second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_cpu_share: Option<f64>,
+    /// Share of the window in which it could have run, but waited for a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_queue_share: Option<f64>,
+    /// The same in the second in which it waited most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_run_queue_share: Option<f64>,
+    /// Mean wait for a processor each time it wanted one, milliseconds. The kernel keeps no distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_queue_mean_ms: Option<f64>,
+    /// Times it gave up the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voluntary_switches: Option<u64>,
+    /// Times the processor was taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub involuntary_switches: Option<u64>,
+}
+
+/// Open descriptors of the process: connections, files, timers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Descriptors {
+    /// Most at a sample.
+    pub open_peak: u64,
+    /// How many the process may open.
+    pub limit: u64,
+}
+
+/// Local ports for connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ports {
+    /// How many there are for connections to one address of a server.
+    pub range: u64,
+    /// No more than this were in use at any sample: open descriptors (at most the TCP sockets of the network
+    /// namespace) and connections of the namespace in `TIME_WAIT`, to whatever server.
+    pub used_bound: u64,
+}
+
+/// What TCP counted over the window in the network namespace of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TcpReport {
+    /// Segments sent, without those sent again.
+    pub segments_sent: u64,
+    /// Segments sent again.
+    pub segments_retransmitted: u64,
+    /// Retransmission timeouts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<u64>,
+    /// Handshakes sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syn_retransmitted: Option<u64>,
+    /// Segments sent again that were lost again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_retransmits: Option<u64>,
+    /// Connections that a full accept queue of the namespace turned away: a server on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_overflows: Option<u64>,
+    /// Most connections in `TIME_WAIT` at a sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_wait_peak: Option<u64>,
 }
 
 /// Connections of the client over the whole point.

@@ -62,12 +62,7 @@ impl Connection {
     }
 
     /// One read of what is there. `WouldBlock` when nothing is.
-    fn read(
-        &mut self,
-        reader: &mut Reader,
-        clock: &PointClock,
-        sink: &mut dyn FnMut(&[u8], Nanos),
-    ) -> io::Result<Got> {
+    fn read(&mut self, reader: &mut Reader, clock: &PointClock, sink: &mut dyn FnMut(&[u8], Nanos)) -> io::Result<Got> {
         let (bytes, at) = reader.read(&self.stream, clock)?;
         let Some(tls) = &mut self.tls else {
             if bytes.is_empty() {

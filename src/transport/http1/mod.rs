@@ -24,7 +24,8 @@ use super::dial::{DialError, Dialer, Times};
 use super::facts::TransportFacts;
 use super::stamps::{self, Reader};
 use super::{
-    AheadFuture, Cancel, ClockSource, Exchange, ExchangeFuture, HttpVersion, NotConnected, Outgoing, Stamping, Transport,
+    AheadFuture, Cancel, ClockSource, Exchange, ExchangeFuture, HttpVersion, NotConnected, Outgoing, Stamping,
+    Transport,
 };
 use crate::engine::clock::PointClock;
 use crate::measure::timeline::ConnectionUse;

@@ -25,6 +25,8 @@ started_invalid_share = 0
 blurred_stamps_suspect_share = 1
 throttled_suspect_share = 1
 busy_core_suspect_share = 1
+run_queue_suspect_share = 1
+steal_suspect_share = 1
 ";
 
 /// One user, so that the n-th request of the server is the n-th of the scenario (the probe is its first).

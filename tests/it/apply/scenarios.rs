@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::harness::World;
 
 /// Sets that let a loaded machine and a debug build pass: the scenario itself is what is tested.
-const ANY_CLIENT: [&str; 7] = [
+const ANY_CLIENT: [&str; 9] = [
     "validity.dispatch_lag_suspect_share=1e9",
     "validity.dispatch_lag_invalid_share=1e9",
     "validity.started_suspect_share=0",
@@ -16,6 +16,8 @@ const ANY_CLIENT: [&str; 7] = [
     "validity.blurred_stamps_suspect_share=1",
     "validity.throttled_suspect_share=1",
     "validity.busy_core_suspect_share=1",
+    "validity.run_queue_suspect_share=1",
+    "validity.steal_suspect_share=1",
 ];
 
 /// Runs a shipped scenario with short phases; `points` is how many it has.

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use llm_bench::report::model::{PointReport, Report, ValidityState};
 use nix::sys::signal::Signal;
 
-use super::harness::{ANY_CLIENT, Ran, World, files, scenario, skipped, wait_until};
+use super::harness::{ANY_CLIENT, ONE_USER, Ran, World, files, scenario, skipped, wait_until};
 use super::server::Server;
 
 const LOAD: &str = "[load]\nkind = \"constant\"\nrate_per_s = 40\n";
@@ -111,4 +112,90 @@ fn a_client_under_a_cpu_quota_is_not_believed() {
     let codes: Vec<&str> = point.validity.reasons.iter().map(|reason| reason.code.as_str()).collect();
     assert_ne!(point.validity.state, ValidityState::Valid);
     assert!(codes.contains(&"cpu_throttled"), "{codes:?}");
+}
+
+/// `bench apply --format json` of this place, started by a shell that runs `before` first.
+fn after(world: &World, shell: &[&str], before: &str) -> Command {
+    let bench = world.command(&["apply", "scenario.toml", "--store", "store", "--format", "json"]);
+    let (program, arguments) = shell.split_first().unwrap();
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .arg(format!("{before} && exec \"$0\" \"$@\""))
+        .arg(bench.get_program())
+        .args(bench.get_args());
+    for (name, value) in bench.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.current_dir(world.dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// More users at once than the machine has of something, and a server that keeps each for a while.
+fn crowd(url: &str) -> World {
+    let load = "[load]\nkind = \"burst\"\nsize = 100\n";
+    World::new(&scenario(url, "", load, "{ duration = \"1s\" }", "[errors]\nmax_share = 1\n").replace(ANY_CLIENT, ""))
+}
+
+fn reason<'a>(point: &'a PointReport, code: &str) -> &'a llm_bench::report::model::ValidityReason {
+    let found = point.validity.reasons.iter().find(|reason| reason.code == code);
+    found.unwrap_or_else(|| panic!("no {code}: {:?} {:?}", point.validity, point.errors))
+}
+
+#[test]
+fn a_client_without_descriptors_is_not_believed() {
+    let server = Server::healthy();
+    let world = crowd(&server.url());
+    let point = only_point(&Ran::of(after(&world, &["sh", "-c"], "ulimit -n 60").output().unwrap()));
+    let without = point.client.without_descriptor;
+    assert!(without > 0 && point.outcomes.connect_failed >= without, "{:?}", point.outcomes);
+    assert!((reason(&point, "descriptors_exhausted").observed - without as f64 / 100.0).abs() < 1e-9);
+    assert!(point.client.not_started >= without, "the client's fault, not the server's");
+    assert_ne!(point.validity.state, ValidityState::Valid);
+    if let Some(descriptors) = point.client.descriptors {
+        assert_eq!(descriptors.limit, 60);
+    }
+}
+
+#[test]
+fn a_client_without_ports_is_not_believed() {
+    // Twenty ports, in a network of its own.
+    let isolated = "ip link set lo up && echo 40000 40019 > /proc/sys/net/ipv4/ip_local_port_range";
+    let tried = Command::new("unshare").args(["-n", "sh", "-c", isolated]).output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        return skipped("validity without ports", "no network namespace of its own (`unshare -n`, `ip`)");
+    }
+    let world = crowd("sim:tiny?jitter=0&speed=0.02");
+    let point = only_point(&Ran::of(after(&world, &["unshare", "-n", "sh", "-c"], isolated).output().unwrap()));
+    let without = point.client.without_port;
+    assert!(without > 0 && point.outcomes.connect_failed >= without, "{:?}", point.outcomes);
+    assert!((reason(&point, "ports_exhausted").observed - without as f64 / 100.0).abs() < 1e-9);
+    assert_eq!(point.client.ports.map(|ports| ports.range), Some(20));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_window_is_sampled_to_its_end_and_no_longer() {
+    // An answer takes seconds: the window of one ends while its only request still runs.
+    let measure = "{ duration = \"1s\" }";
+    let world = World::new(&scenario("sim:tiny?jitter=0&speed=0.002", "", ONE_USER, measure, ""));
+    let (_, applied) = world.apply_json(&[]);
+    let point = applied.point();
+    let client = &point.client;
+    let end_s = world.records()[0].stamps_ns.end.unwrap() as f64 / 1e9;
+    let observed_s = client.observed_s.unwrap();
+    assert!(observed_s >= point.window.duration_s - 0.01, "{observed_s} of {}", point.window.duration_s);
+    assert!(observed_s < end_s, "the drain is no part of it: {observed_s} s, the request ended at {end_s} s");
+    // What every Linux tells.
+    assert!(!client.workers.is_empty());
+    let worker = &client.workers[0];
+    assert!(worker.cpu_share.is_some() && worker.peak_cpu_share >= worker.cpu_share, "{worker:?}");
+    assert_eq!(client.busiest_core_share, client.workers.iter().filter_map(|worker| worker.cpu_share).reduce(f64::max));
+    assert!(client.rss_end_bytes.is_some() && client.peak_rss_bytes >= client.rss_end_bytes, "{client:?}");
+    let descriptors = client.descriptors.unwrap();
+    assert!(descriptors.open_peak > 3 && descriptors.open_peak < descriptors.limit, "{descriptors:?}");
+    assert!(client.tcp.is_some_and(|tcp| tcp.segments_sent > 0), "{client:?}");
 }

@@ -147,6 +147,65 @@ fn more_users_than_descriptors_are_refused() {
     desk.bench(&["validate", "users.toml"]).code(0);
 }
 
+/// The scenario with another load.
+fn loaded(load: &str) -> String {
+    SCENARIO.replace("kind = \"constant\"\nrate_per_s = 50", load)
+}
+
+#[test]
+fn rates_beyond_every_core_are_refused_in_each_format() {
+    let desk = Desk::new();
+    // 92 cores at least; a machine that has them passes.
+    desk.write("fast.toml", &loaded("kind = \"constant\"\nrate_per_s = 1000000"));
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 64) {
+        return eprintln!("SKIPPED: this machine has cores for a million requests a second");
+    }
+    let human = desk.bench(&["validate", "--env", "fast.toml"]).code(78);
+    human
+        .says("error: point ")
+        .says("asks for 1000000 requests/s with 4000000 streamed tokens/s")
+        .says("lower the rate");
+    let json = desk.bench(&["validate", "--env", "--format", "json", "fast.toml"]).code(78).json_lines();
+    let cores = json.iter().find(|line| line["check"] == "cores").unwrap();
+    assert_eq!((&cores["severity"], &cores["file"]), (&json!("error"), &json!("fast.toml")));
+    assert!(cores["message"].as_str().unwrap().contains("92.0 cores or more"), "{cores}");
+    let github = desk.bench(&["validate", "--env", "--format", "github", "fast.toml"]).code(78);
+    github.shows("::error file=fast.toml,title=environment cores::point ");
+    // Nobody asked about the machine.
+    desk.bench(&["validate", "fast.toml"]).code(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hundred_thousand_users_have_no_ports() {
+    let desk = Desk::new();
+    desk.write("many.toml", &loaded("kind = \"users\"\nusers = 100000"));
+    desk.bench(&["validate", "--env", "many.toml"])
+        .code(78)
+        .says("asks for 100000 connections at once")
+        .says("ephemeral ports to one server");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_may_not_work_is_a_warning() {
+    let desk = Desk::new();
+    // 400 of 200 allowed, if the server is slow enough; it need not be.
+    desk.write("open.toml", &loaded("kind = \"constant\"\nrate_per_s = 50\nmax_in_flight = { limit = 400 }"));
+    let limited = |arguments: &[&str]| {
+        let bench = desk.command::<&str>(&[]);
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""]).arg(bench.get_program());
+        limited.args(arguments).current_dir(desk.folder.path());
+        super::ended(&mut limited)
+    };
+    let warned = limited(&["validate", "--env", "open.toml"]).code(0);
+    warned.says("warning: point ").says("allows 400 connections at once (`max_in_flight`)").says("may open 200 files");
+    limited(&["validate", "--env", "--deny-warnings", "open.toml"]).code(78);
+    let github = limited(&["validate", "--env", "--format", "github", "open.toml"]).code(0);
+    github.shows("::warning file=open.toml,title=environment descriptors::");
+}
+
 #[test]
 fn pins_are_written_and_nothing_else() {
     let desk = Desk::new();
