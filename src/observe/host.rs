@@ -257,7 +257,7 @@ impl Accumulator {
         for ((seen, peak), now) in self.threads.iter_mut().zip(&snapshot.threads) {
             let (Some(before), Some(now)) = (seen.as_mut(), now) else { continue };
             if interval >= SHORTEST_PEAK_INTERVAL {
-                let busy = delta(before.run_ns, now.run_ns).map(|run| share(run, interval));
+                let busy = delta(before.run_ns, now.run_ns).map(|run| busy_share(run, interval));
                 *peak = larger(*peak, busy);
             }
             *before = *now;
@@ -314,7 +314,7 @@ impl Accumulator {
             return ThreadFacts { name, ..ThreadFacts::default() };
         };
         let first = first.unwrap_or_default();
-        let busy_share = delta(first.run_ns, last.run_ns).map(|run| share(run, window));
+        let busy_share = delta(first.run_ns, last.run_ns).map(|run| busy_share(run, window));
         ThreadFacts {
             name,
             busy_share,
@@ -341,6 +341,12 @@ fn seconds(nanos: Nanos) -> f64 {
 
 fn share(part: Nanos, whole: Nanos) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// A thread is never busier than all the time: what is above that is the moment between reading the clock and reading
+/// the thread, or one tick of 10 ms.
+fn busy_share(run: Nanos, whole: Nanos) -> f64 {
+    share(run, whole).min(1.0)
 }
 
 /// Processors that the process may use: what it is bound to, cut by the tightest quota.
