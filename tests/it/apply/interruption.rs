@@ -9,8 +9,9 @@ use llm_bench::report::model::{Report, Status};
 use nix::sys::signal::Signal;
 
 use super::harness::{ONE_USER, Ran, Running, World, alive, scenario, sweep, wait_until};
+use super::server::Server;
 
-/// Three points; the second never ends by itself, because half of its answers take a minute.
+/// Three points; the second never ends by itself, because its user thinks for an hour between requests.
 fn endless_second() -> World {
     let text = scenario(
         "sim:tiny?jitter=0",
@@ -94,15 +95,20 @@ fn the_first_signal_drains_and_the_same_command_goes_on() {
 
 #[test]
 fn an_interrupted_run_is_finished_by_the_same_command() {
-    let world = World::new(&sweep("sim:tiny?jitter=0", 30, &[1, 2, 3]));
-    let running = in_the_second_point(&world, &[]);
+    // The probe, the thirty requests of the first point and the one or none of its drain are answered, and ten of the
+    // second point.
+    let (server, gate) = Server::gated(42);
+    let world = World::new(&sweep(&server.url(), 30, &[1, 2, 3]));
+    let running = world.start(&[]);
+    gate.wait_for_one();
     running.signal(Signal::SIGINT);
+    running.says("stopping: no new requests");
+    gate.open();
     let ran = running.wait();
-    // The second point may have ended just then; the third cannot have.
     assert_eq!(ran.code, Some(75), "{ran:?}");
-    let held = point_reports(&world).len();
+    assert_eq!(point_reports(&world).len(), 1);
     let (ran, applied) = world.apply_json(&[]);
-    assert_eq!((ran.code, applied.measured), (Some(0), 3 - held as u64));
+    assert_eq!((ran.code, applied.measured), (Some(0), 2));
     assert!(ran.stderr.contains("continuing "), "{}", ran.stderr);
     assert_eq!((applied.report.status, applied.report.points.len()), (Status::Complete, 3));
     assert!(applied.report.points.iter().all(|point| point.outcomes.completed == 30));
@@ -112,20 +118,14 @@ fn an_interrupted_run_is_finished_by_the_same_command() {
 
 #[test]
 fn the_second_signal_cancels_what_is_in_flight() {
-    // Every answer of the second point hangs: draining would take the whole grace.
-    let load = "[load]\nkind = \"constant\"\nrate_per_s = 20\n";
-    let text = scenario("sim:tiny?jitter=0&fault=hang&after=12", "", load, "{ requests = 10 }", "")
-        + "[[sweep]]\naxis = \"load.rate_per_s\"\nvalues = [20, 10]\n";
-    // The probe and ten requests answer; the drain of the first point may take one more.
-    let world = World::new(&text);
+    // The probe, the ten requests of the first point and the one or none of its drain. Every answer after them hangs:
+    // draining would take the whole grace.
+    let (server, gate) = Server::gated(12);
+    let world = World::new(&sweep(&server.url(), 10, &[1, 2]));
     let running = world.start(&["--grace", "1h"]);
-    let children_of = running.children();
-    wait_until("the first point", || !point_reports(&world).is_empty());
-    wait_until("the second point", || super::harness::files(&world.path("spool")).len() == 1);
-    // It drains for as long as it is given: it waits for the answers that hang.
-    std::thread::sleep(Duration::from_millis(1500));
+    gate.wait_for_one();
     running.signal(Signal::SIGINT);
-    std::thread::sleep(Duration::from_millis(300));
+    running.says("stopping: no new requests");
     running.signal(Signal::SIGTERM);
     let ran = running.wait();
     assert_eq!(ran.code, Some(75), "{ran:?}");
@@ -135,7 +135,7 @@ fn the_second_signal_cancels_what_is_in_flight() {
     assert!(cut.outcomes.cancelled > 0, "{:?}", cut.outcomes);
     assert!(!cut.sum_broken());
     assert!(cut.errors.reasons.iter().any(|reason| reason.code == "interrupted"), "{:?}", cut.errors.reasons);
-    assert!(children_of.iter().all(|child| !alive(*child)));
+    gate.open();
 }
 
 #[test]
