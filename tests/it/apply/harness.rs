@@ -73,6 +73,13 @@ pub(super) fn sweep(url: &str, requests: u32, users: &[u32]) -> String {
     scenario(url, "", ONE_USER, &format!("{{ requests = {requests} }}"), &axis)
 }
 
+/// The same with an axis over the length of the answers, by which a server can tell the points apart. The probe asks
+/// for 4 tokens.
+pub(super) fn sweep_tokens(url: &str, requests: u32, tokens: &[u32]) -> String {
+    let axis = format!("[[sweep]]\naxis = \"workloads.short.output_tokens.value\"\nvalues = {tokens:?}\n");
+    scenario(url, "", ONE_USER, &format!("{{ requests = {requests} }}"), &axis)
+}
+
 /// A temporary place with a scenario and a store.
 pub(super) struct World {
     pub(super) dir: tempfile::TempDir,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use llm_bench::report::model::{Report, Status};
 use nix::sys::signal::Signal;
 
-use super::harness::{ONE_USER, Ran, Running, World, alive, scenario, sweep, wait_until};
+use super::harness::{ONE_USER, Ran, Running, World, alive, scenario, sweep, sweep_tokens, wait_until};
 use super::server::Server;
 
 /// Three points; the second never ends by itself, because its user thinks for an hour between requests.
@@ -95,10 +95,9 @@ fn the_first_signal_drains_and_the_same_command_goes_on() {
 
 #[test]
 fn an_interrupted_run_is_finished_by_the_same_command() {
-    // The probe, the thirty requests of the first point and the one or none of its drain are answered, and ten of the
-    // second point.
-    let (server, gate) = Server::gated(42);
-    let world = World::new(&sweep(&server.url(), 30, &[1, 2, 3]));
+    // The second point has answers to ten of its thirty requests.
+    let (server, gate) = Server::gated(6, 10);
+    let world = World::new(&sweep_tokens(&server.url(), 30, &[5, 6, 7]));
     let running = world.start(&[]);
     gate.wait_for_one();
     running.signal(Signal::SIGINT);
@@ -118,10 +117,9 @@ fn an_interrupted_run_is_finished_by_the_same_command() {
 
 #[test]
 fn the_second_signal_cancels_what_is_in_flight() {
-    // The probe, the ten requests of the first point and the one or none of its drain. Every answer after them hangs:
-    // draining would take the whole grace.
-    let (server, gate) = Server::gated(12);
-    let world = World::new(&sweep(&server.url(), 10, &[1, 2]));
+    // Every answer of the second point hangs: draining would take the whole grace.
+    let (server, gate) = Server::gated(6, 0);
+    let world = World::new(&sweep_tokens(&server.url(), 10, &[5, 6]));
     let running = world.start(&["--grace", "1h"]);
     gate.wait_for_one();
     running.signal(Signal::SIGINT);

@@ -112,12 +112,14 @@ impl Server {
         Self { address, seen, open }
     }
 
-    /// A healthy one that answers the first `free` requests for completions and holds the others back at the gate.
-    pub(super) fn gated(free: usize) -> (Self, Arc<Gate>) {
-        let (gate, posts) = (Arc::new(Gate::default()), AtomicUsize::new(0));
+    /// A healthy one that holds requests for answers of `tokens` tokens back at the gate, but for the first `free`. How
+    /// many requests a point sends in all depends on how long it drains, so points are told apart by what they ask for.
+    pub(super) fn gated(tokens: u32, free: usize) -> (Self, Arc<Gate>) {
+        let (gate, asked) = (Arc::new(Gate::default()), AtomicUsize::new(0));
         let shared = Arc::clone(&gate);
         let server = Self::start(move |seen| {
-            if seen.method == "POST" && posts.fetch_add(1, Ordering::SeqCst) >= free {
+            let body: serde_json::Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+            if body["max_tokens"] == tokens && asked.fetch_add(1, Ordering::SeqCst) >= free {
                 shared.pass();
             }
             healthy(seen)

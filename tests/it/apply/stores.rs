@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use llm_bench::report::model::Report;
 use nix::sys::signal::Signal;
 
-use super::harness::{Ran, Running, World, files, skipped, sweep};
+use super::harness::{Ran, Running, World, files, skipped, sweep, sweep_tokens};
 use super::server::Server;
 use crate::support::gcs::{Fault, GcsServer, Op};
 
@@ -23,12 +23,11 @@ fn gcs() -> Gcs {
 }
 
 fn world_with(gcs: &Gcs) -> World {
-    world_of("sim:tiny?jitter=0", gcs)
+    world_of(&sweep("sim:tiny?jitter=0", 4, &[1, 2]), gcs)
 }
 
-/// Two points of four requests.
-fn world_of(url: &str, gcs: &Gcs) -> World {
-    let mut world = World::new(&sweep(url, 4, &[1, 2]));
+fn world_of(scenario: &str, gcs: &Gcs) -> World {
+    let mut world = World::new(scenario);
     world.set_env("GOOGLE_BASE_URL", &gcs.server.url());
     world.set_env("GOOGLE_BEARER_TOKEN", "token-of-the-tests");
     world.set_env("GOOGLE_ALLOW_HTTP", "true");
@@ -100,8 +99,8 @@ fn a_bucket_that_refuses_after_the_plan_leaves_everything_on_disk() {
     let gcs = gcs();
     // The probe is answered, the first request is not: the plan is stored and nothing else when writing becomes
     // forbidden.
-    let (server, gate) = Server::gated(1);
-    let mut world = world_of(&server.url(), &gcs);
+    let (server, gate) = Server::gated(5, 0);
+    let mut world = world_of(&sweep_tokens(&server.url(), 4, &[5, 6]), &gcs);
     let running = Running::spawn(&mut world.command(&["apply", "scenario.toml", "--store", "gs://bucket/x"]));
     gate.wait_for_one();
     gcs.server.forbid(Op::Put);
@@ -112,8 +111,8 @@ fn a_bucket_that_refuses_after_the_plan_leaves_everything_on_disk() {
 
 #[test]
 fn a_directory_that_goes_away_leaves_everything_on_disk() {
-    let (server, gate) = Server::gated(1);
-    let world = World::new(&sweep(&server.url(), 4, &[1, 2]));
+    let (server, gate) = Server::gated(5, 0);
+    let world = World::new(&sweep_tokens(&server.url(), 4, &[5, 6]));
     let running = world.start(&[]);
     gate.wait_for_one();
     // The tests may run as root, whom permissions do not stop: a file where the run's folder was does.
@@ -127,10 +126,9 @@ fn a_directory_that_goes_away_leaves_everything_on_disk() {
 #[test]
 fn an_interrupted_run_in_a_bucket_goes_on() {
     let gcs = gcs();
-    // The probe, the four requests of the first point and the one or none of its drain: what is held back is of the
-    // second point.
-    let (server, gate) = Server::gated(6);
-    let world = world_of(&server.url(), &gcs);
+    // The second point has answers to two of its four requests.
+    let (server, gate) = Server::gated(6, 2);
+    let world = world_of(&sweep_tokens(&server.url(), 4, &[5, 6]), &gcs);
     let running = Running::spawn(&mut world.command(&["apply", "scenario.toml", "--store", "gs://bucket/x"]));
     gate.wait_for_one();
     running.signal(Signal::SIGTERM);
