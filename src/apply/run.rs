@@ -512,7 +512,13 @@ async fn watch(
         let in_flight = Arc::clone(&started.in_flight);
         tokio::select! {
             biased;
-            measured = started.wait() => return measured,
+            measured = started.wait() => {
+                // A signal that left nothing to wait for is answered all the same.
+                if stop.level() > level {
+                    observer(Event::Stopping(stop.level()));
+                }
+                return measured;
+            }
             () = stop.reached(next), if level < StopLevel::Abandon => {
                 level = stop.level();
                 observer(Event::Stopping(level));

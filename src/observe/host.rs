@@ -361,7 +361,7 @@ impl Accumulator {
         for (seen, now) in self.threads.iter_mut().zip(&snapshot.threads) {
             let (Some(before), Some(now)) = (seen.counters.as_mut(), now) else { continue };
             if interval >= SHORTEST_PEAK_INTERVAL {
-                let over = |part: Option<u64>| part.map(|part| share(part, interval));
+                let over = |part: Option<u64>| part.map(|part| busy_share(part, interval));
                 seen.busy = larger(seen.busy, over(delta(before.run_ns, now.run_ns)));
                 seen.waiting = larger(seen.waiting, over(delta(before.wait_ns, now.wait_ns)));
             }
@@ -452,10 +452,10 @@ impl Accumulator {
         let seen = self.threads.get(index).copied().unwrap_or_default();
         let Some(last) = seen.counters else { return ThreadFacts { name, ..ThreadFacts::default() } };
         let first = first.unwrap_or_default();
-        let busy_share = delta(first.run_ns, last.run_ns).map(|run| share(run, window));
         let waited = delta(first.wait_ns, last.wait_ns);
-        let run_queue_share = waited.map(|wait| share(wait, window));
+        let run_queue_share = waited.map(|wait| busy_share(wait, window));
         let turns = delta(first.turns, last.turns).filter(|turns| *turns > 0);
+        let busy_share = delta(first.run_ns, last.run_ns).map(|run| busy_share(run, window));
         ThreadFacts {
             name,
             busy_share,
@@ -492,6 +492,12 @@ pub(in crate::observe) fn ports_range(root: &Path) -> Option<u64> {
     let range = fs::read_to_string(folder.join("ip_local_port_range")).ok()?;
     let reserved = fs::read_to_string(folder.join("ip_local_reserved_ports")).unwrap_or_default();
     procfs::parse_port_range(&range, &reserved)
+}
+
+/// A thread is never busier than all the time: what is above that is the moment between reading the clock and reading
+/// the thread, or one tick of 10 ms.
+fn busy_share(run: Nanos, whole: Nanos) -> f64 {
+    share(run, whole).min(1.0)
 }
 
 /// Processors that the process may use: what it is bound to, cut by the tightest quota.

@@ -355,7 +355,9 @@ mod tests {
             ] {
                 let redacted = redact_text(&text);
                 prop_assert!(!redacted.contains("CANARY"), "{} became {}", text, redacted);
-                prop_assert!(redacted.contains(&host), "{} became {}", text, redacted);
+                // `pwd:8000` and `key="https://…` read as a setting and its value, which goes whole.
+                let by_chance = looks_secret(&host) || looks_secret(&before);
+                prop_assert!(by_chance || redacted.contains(&host), "{} became {}", text, redacted);
             }
         }
     }

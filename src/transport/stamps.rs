@@ -268,7 +268,7 @@ mod linux {
     }
 
     /// `recvmsg`: the number of bytes, and the kernel's stamp on the wall clock.
-    fn receive(stream: &TcpStream, buffer: &mut [u8], control: &mut Vec<u8>) -> io::Result<(usize, Option<u64>)> {
+    fn receive(stream: &TcpStream, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
         let mut parts = [IoSliceMut::new(buffer)];
         let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
         let stamp = message.cmsgs().ok().and_then(|mut messages| {

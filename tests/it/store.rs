@@ -48,14 +48,14 @@ fn quick() -> StoreOptions {
 /// Opens patiently and gives up soon afterwards: for faults that do not end.
 fn gives_up_soon() -> StoreOptions {
     let mut options = quick();
-    options.limits.retry = Duration::from_secs(1);
+    options.limits.retry = Duration::from_secs(2);
     options
 }
 
-/// Gives up opening soon.
-fn impatient() -> StoreOptions {
+/// Opens within this time or gives up: for faults that do not end. What must be heard of them needs time to come.
+fn opens_within(open: Duration) -> StoreOptions {
     let mut options = quick();
-    options.limits.open = Duration::from_millis(100);
+    options.limits.open = open;
     options
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub)]
 
+pub mod closed;
 pub mod gcs;
 pub mod metadata;
 pub mod proxy;

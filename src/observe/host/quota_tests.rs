@@ -14,7 +14,7 @@ use super::*;
 const GROUP: &str = "BENCH_TEST_GROUP";
 const FACTS: &str = "BENCH_TEST_FACTS";
 
-/// A group with a tenth of a processor, removed when dropped.
+/// A group with a fiftieth of a processor, which any machine gives a process however busy it is. Removed when dropped.
 struct Group(PathBuf);
 
 impl Group {
@@ -23,12 +23,12 @@ impl Group {
         let v1 = Path::new("/sys/fs/cgroup/cpu").join(&name);
         if fs::create_dir(&v1).is_ok() {
             let group = Self(v1);
-            return fs::write(group.0.join("cpu.cfs_quota_us"), "10000").is_ok().then_some(group);
+            return fs::write(group.0.join("cpu.cfs_quota_us"), "2000").is_ok().then_some(group);
         }
         let v2 = Path::new("/sys/fs/cgroup").join(&name);
         fs::create_dir(&v2).ok()?;
         let group = Self(v2);
-        fs::write(group.0.join("cpu.max"), "10000 100000").is_ok().then_some(group)
+        fs::write(group.0.join("cpu.max"), "2000 100000").is_ok().then_some(group)
     }
 }
 
@@ -38,8 +38,8 @@ impl Drop for Group {
     }
 }
 
-/// Runs `child` in a process of its own, which joins `group` first.
-fn facts_of_child(group: Option<&Group>) -> HostFacts {
+/// Runs `child` in a process of its own, which joins `group` first. `None` when it may not.
+fn facts_of_child(group: Option<&Group>) -> Option<HostFacts> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "observe::host::quota_tests::child", "--ignored"]).env(FACTS, file.path());
@@ -48,7 +48,8 @@ fn facts_of_child(group: Option<&Group>) -> HostFacts {
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    serde_json::from_str(&fs::read_to_string(file.path()).unwrap()).unwrap()
+    let text = fs::read_to_string(file.path()).unwrap();
+    (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap())
 }
 
 #[test]
@@ -56,13 +57,13 @@ fn facts_of_child(group: Option<&Group>) -> HostFacts {
 fn child() {
     let Some(file) = std::env::var_os(FACTS) else { return };
     if let Some(group) = std::env::var_os(GROUP) {
-        fs::write(Path::new(&group).join("cgroup.procs"), "0").unwrap();
+        let Ok(()) = fs::write(Path::new(&group).join("cgroup.procs"), "0") else { return };
     }
     let sampler = HostSampler::start(vec![WatchedThread::current("busy")]);
     let cpu_ms =
         || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(|time| Duration::from(time).as_millis()).unwrap();
     let begin = cpu_ms();
-    while cpu_ms() < begin + 60 {
+    while cpu_ms() < begin + 20 {
         std::hint::black_box(crate::seed::sha256_hex(&[0; 4096]));
     }
     fs::write(file, serde_json::to_string(&sampler.finish()).unwrap()).unwrap();
@@ -71,14 +72,16 @@ fn child() {
 #[test]
 fn a_cpu_quota_is_seen_and_its_absence_too() {
     let Some(group) = Group::new() else { return eprintln!("skipped: no control group can be made here") };
-    // 60 ms of work at 10 ms every 100 ms is held back five times, for up to 90 ms each.
+    // 20 ms of work at 2 ms every 100 ms is held back several times: the scheduler looks every few milliseconds and
+    // takes what was too much from the next periods.
     let bounded = facts_of_child(Some(&group));
-    assert_eq!(bounded.usable_cpus, Some(0.1), "{bounded:?}");
+    let Some(bounded) = bounded else { return eprintln!("skipped: no process may join the control group") };
+    assert_eq!(bounded.usable_cpus, Some(0.02), "{bounded:?}");
     assert!(bounded.throttled_periods.is_some_and(|periods| periods >= 3), "{bounded:?}");
     assert!(bounded.throttled_share.is_some_and(|share| share > 0.3), "{bounded:?}");
     assert!(bounded.cpu_share.is_some_and(|share| share > 0.3), "the process used what it had: {bounded:?}");
 
-    let free = facts_of_child(None);
+    let free = facts_of_child(None).unwrap();
     assert!(free.usable_cpus.is_some_and(|cpus| cpus > 0.1), "{free:?}");
     assert!(free.threads[0].busy_share.is_some_and(|share| share > 0.0), "{free:?}");
     // The test itself may run under a quota; it is not as tight as the one above.

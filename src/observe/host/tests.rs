@@ -138,6 +138,18 @@ fn ticks_stand_in_for_a_missing_or_empty_schedstat() {
 }
 
 #[test]
+fn a_thread_is_never_busier_than_all_the_time() {
+    let tree = tree();
+    let reader = reader(&tree, vec![watched("worker-0", 11)]);
+    let mut state = Accumulator::begin(reader.snapshot(Place::End));
+    // Read a moment after the clock: 1.0005 s of 1 s.
+    tree.write("proc/self/task/11/schedstat", "1500500000 10000000 9\n");
+    state.add(SECOND, reader.snapshot(Place::End));
+    let thread = &state.facts(&reader).threads[0];
+    assert_eq!((thread.busy_share, thread.peak_busy_share), (Some(1.0), Some(1.0)));
+}
+
+#[test]
 fn throttling_longer_than_the_window_is_the_whole_window() {
     let tree = tree();
     let reader = reader(&tree, Vec::new());
@@ -185,7 +197,10 @@ fn work() {
 #[test]
 fn the_real_machine_is_understood() {
     let sampler = HostSampler::start(vec![WatchedThread::current("me")]);
-    work();
+    // Work that shows on any machine and in ticks of 10 ms: it ends by the CPU time that this thread has used.
+    let cpu = || std::time::Duration::from(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap());
+    let enough = cpu() + std::time::Duration::from_millis(50);
+    while cpu() < enough {}
     let facts = sampler.finish();
     assert!(facts.window_s > 0.0);
     assert!(facts.usable_cpus.is_some_and(|cpus| cpus > 0.0), "{facts:?}");

@@ -12,7 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::Sleep;
 
@@ -27,7 +27,7 @@ use super::{
     AheadFuture, Cancel, ClockSource, Exchange, ExchangeFuture, HttpVersion, NotConnected, Outgoing, Stamping,
     Transport,
 };
-use crate::engine::clock::PointClock;
+use crate::engine::clock::{PointClock, monotonic_ns};
 use crate::measure::timeline::ConnectionUse;
 use crate::protocol::{BodyEnd, Decoder};
 use crate::units::Nanos;
@@ -107,7 +107,6 @@ impl Http1 {
         &self,
         place: Place,
         request: &Outgoing,
-        head: &[u8],
         decoder: &mut dyn Decoder,
         clock: &PointClock,
         cancel: &Cancel,
@@ -139,10 +138,11 @@ impl Http1 {
             }
         };
         let fresh = connection.fresh();
+        let head = request::head(request);
         let mut talk = Talk {
             transport: self,
             connection,
-            parts: [head, &request.body],
+            parts: [&head, &request.body],
             written: 0,
             all_written: false,
             write_error: None,
@@ -314,11 +314,10 @@ impl Transport for Http1 {
     ) -> ExchangeFuture<'a> {
         Box::pin(async move {
             let place = self.inner().pool.place(&request.url);
-            let head = request::head(request);
-            let mut attempt = self.attempt(place, request, &head, decoder, clock, cancel, false).await;
+            let mut attempt = self.attempt(place, request, decoder, clock, cancel, false).await;
             let resent = attempt.closed_unanswered;
             if resent {
-                attempt = self.attempt(place, request, &head, decoder, clock, cancel, true).await;
+                attempt = self.attempt(place, request, decoder, clock, cancel, true).await;
             }
             Exchange {
                 connect_start: attempt.times.started,
@@ -350,9 +349,9 @@ impl Transport for Http1 {
                     left -= batch;
                     let dials = (0..batch).map(|_| async {
                         pace.turn().await;
-                        let began = Instant::now();
+                        let began = monotonic_ns();
                         let dialed = self.dialer.dial(&origin, None).await;
-                        pace.opened(began.elapsed());
+                        pace.opened(Duration::from_nanos(monotonic_ns() - began));
                         dialed
                     });
                     let dialed = tokio::select! {

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use llm_bench::report::model::{PointReport, Report};
@@ -69,6 +72,13 @@ drain = {{ max = \"60s\" }}
 /// A scenario whose points take a fraction of a second: one user, `requests` requests, an axis over `users`.
 pub(super) fn sweep(url: &str, requests: u32, users: &[u32]) -> String {
     let axis = format!("[[sweep]]\naxis = \"load.users\"\nvalues = {users:?}\n");
+    scenario(url, "", ONE_USER, &format!("{{ requests = {requests} }}"), &axis)
+}
+
+/// The same with an axis over the length of the answers, by which a server can tell the points apart. The probe asks
+/// for 4 tokens.
+pub(super) fn sweep_tokens(url: &str, requests: u32, tokens: &[u32]) -> String {
+    let axis = format!("[[sweep]]\naxis = \"workloads.short.output_tokens.value\"\nvalues = {tokens:?}\n");
     scenario(url, "", ONE_USER, &format!("{{ requests = {requests} }}"), &axis)
 }
 
@@ -150,7 +160,7 @@ impl World {
 
     /// The same, left running.
     pub(super) fn start(&self, args: &[&str]) -> Running {
-        Running(Some(self.command(&Self::apply_args(args)).spawn().unwrap()))
+        Running::spawn(&mut self.command(&Self::apply_args(args)))
     }
 
     fn apply_args<'a>(args: &[&'a str]) -> Vec<&'a str> {
@@ -238,12 +248,36 @@ impl Ran {
     }
 }
 
-/// A running command; killed when dropped.
-pub(super) struct Running(Option<Child>);
+/// A running command; killed when dropped. What it says on stderr can be read as it comes.
+pub(super) struct Running {
+    child: Option<Child>,
+    stderr: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
 
 impl Running {
+    pub(super) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let (stderr, shared) = (child.stderr.take().unwrap(), Arc::<Mutex<String>>::default());
+        let said = Arc::clone(&shared);
+        let reader = std::thread::spawn(move || {
+            let mut lines = BufReader::new(stderr);
+            let mut line = String::new();
+            while lines.read_line(&mut line).unwrap() > 0 {
+                said.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
+        });
+        Self { child: Some(child), stderr: shared, reader: Some(reader) }
+    }
+
     pub(super) fn pid(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Waits until it has said this on stderr.
+    #[track_caller]
+    pub(super) fn says(&self, text: &str) {
+        wait_until(text, || self.stderr.lock().unwrap().contains(text));
     }
 
     pub(super) fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -252,16 +286,19 @@ impl Running {
     }
 
     pub(super) fn is_running(&mut self) -> bool {
-        self.0.as_mut().unwrap().try_wait().unwrap().is_none()
+        self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
     pub(super) fn wait(mut self) -> Ran {
-        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
+        let mut ran = Ran::of(self.child.take().unwrap().wait_with_output().unwrap());
+        self.reader.take().unwrap().join().unwrap();
+        ran.stderr = std::mem::take(&mut self.stderr.lock().unwrap());
+        ran
     }
 
     /// Waits without reading what it printed, for a process that was killed.
     pub(super) fn reap(mut self) -> ExitStatus {
-        self.0.take().unwrap().wait().unwrap()
+        self.child.take().unwrap().wait().unwrap()
     }
 
     /// Processes that it started, found by their parent.
@@ -272,7 +309,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
+        if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }

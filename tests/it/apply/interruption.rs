@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use llm_bench::report::model::{Report, Status};
 use nix::sys::signal::Signal;
 
-use super::harness::{ONE_USER, Ran, Running, World, alive, scenario, sweep, wait_until};
+use super::harness::{ONE_USER, Ran, Running, World, alive, scenario, sweep, sweep_tokens, wait_until};
+use super::server::Server;
 
-/// Three points; the second never ends by itself, because half of its answers take a minute.
+/// Three points; the second never ends by itself, because its user thinks for an hour between requests.
 fn endless_second() -> World {
     let text = scenario(
         "sim:tiny?jitter=0",
@@ -94,15 +95,19 @@ fn the_first_signal_drains_and_the_same_command_goes_on() {
 
 #[test]
 fn an_interrupted_run_is_finished_by_the_same_command() {
-    let world = World::new(&sweep("sim:tiny?jitter=0", 30, &[1, 2, 3]));
-    let running = in_the_second_point(&world, &[]);
+    // The second point has answers to ten of its thirty requests.
+    let (server, gate) = Server::gated(6, 10);
+    let world = World::new(&sweep_tokens(&server.url(), 30, &[5, 6, 7]));
+    let running = world.start(&[]);
+    gate.wait_for_one();
     running.signal(Signal::SIGINT);
+    running.says("stopping: no new requests");
+    gate.open();
     let ran = running.wait();
-    // The second point may have ended just then; the third cannot have.
     assert_eq!(ran.code, Some(75), "{ran:?}");
-    let held = point_reports(&world).len();
+    assert_eq!(point_reports(&world).len(), 1);
     let (ran, applied) = world.apply_json(&[]);
-    assert_eq!((ran.code, applied.measured), (Some(0), 3 - held as u64));
+    assert_eq!((ran.code, applied.measured), (Some(0), 2));
     assert!(ran.stderr.contains("continuing "), "{}", ran.stderr);
     assert_eq!((applied.report.status, applied.report.points.len()), (Status::Complete, 3));
     assert!(applied.report.points.iter().all(|point| point.outcomes.completed == 30));
@@ -113,19 +118,12 @@ fn an_interrupted_run_is_finished_by_the_same_command() {
 #[test]
 fn the_second_signal_cancels_what_is_in_flight() {
     // Every answer of the second point hangs: draining would take the whole grace.
-    let load = "[load]\nkind = \"constant\"\nrate_per_s = 20\n";
-    let text = scenario("sim:tiny?jitter=0&fault=hang&after=12", "", load, "{ requests = 10 }", "")
-        + "[[sweep]]\naxis = \"load.rate_per_s\"\nvalues = [20, 10]\n";
-    // The probe and ten requests answer; the drain of the first point may take one more.
-    let world = World::new(&text);
+    let (server, gate) = Server::gated(6, 0);
+    let world = World::new(&sweep_tokens(&server.url(), 10, &[5, 6]));
     let running = world.start(&["--grace", "1h"]);
-    let children_of = running.children();
-    wait_until("the first point", || !point_reports(&world).is_empty());
-    wait_until("the second point", || super::harness::files(&world.path("spool")).len() == 1);
-    // It drains for as long as it is given: it waits for the answers that hang.
-    std::thread::sleep(Duration::from_millis(1500));
+    gate.wait_for_one();
     running.signal(Signal::SIGINT);
-    std::thread::sleep(Duration::from_millis(300));
+    running.says("stopping: no new requests");
     running.signal(Signal::SIGTERM);
     let ran = running.wait();
     assert_eq!(ran.code, Some(75), "{ran:?}");
@@ -135,7 +133,7 @@ fn the_second_signal_cancels_what_is_in_flight() {
     assert!(cut.outcomes.cancelled > 0, "{:?}", cut.outcomes);
     assert!(!cut.sum_broken());
     assert!(cut.errors.reasons.iter().any(|reason| reason.code == "interrupted"), "{:?}", cut.errors.reasons);
-    assert!(children_of.iter().all(|child| !alive(*child)));
+    gate.open();
 }
 
 #[test]
@@ -167,8 +165,11 @@ fn draw(seed: u64, step: u64, limit: u64) -> u64 {
 fn kills_at_fifty_random_moments_lose_no_finished_point() {
     const KILLS: u64 = 50;
     const SEED: u64 = 20_261_122;
-    let users: Vec<u32> = (1..=40).collect();
-    let world = World::new(&sweep("sim:instant", 40, &users));
+    // Small points: most of an apply that is killed is its start.
+    const POINTS: u32 = 30;
+    const REQUESTS: u32 = 15;
+    let users: Vec<u32> = (1..=POINTS).collect();
+    let world = World::new(&sweep("sim:instant", REQUESTS, &users));
     let mut known: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
     let mut check = |world: &World| {
         for path in point_reports(world) {
@@ -226,12 +227,12 @@ fn kills_at_fifty_random_moments_lose_no_finished_point() {
     assert!(held > 0, "kills came before anything was finished");
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let report = Report::from_slice(json["report"].to_string().as_bytes()).unwrap();
-    assert_eq!((report.status, report.points.len()), (Status::Complete, 40));
+    assert_eq!((report.status, report.points.len()), (Status::Complete, POINTS as usize));
     let held_by_it = point_reports(&world).iter().filter(|path| path.to_string_lossy().contains(&name)).count();
-    assert_eq!(held_by_it, 40);
-    assert_eq!(check(&world), (finished_early + 1) * 40, "every point of every run, each measured once");
+    assert_eq!(held_by_it, POINTS as usize);
+    assert_eq!(check(&world), (finished_early + 1) * POINTS as usize, "every point of every run, each measured once");
     for point in &report.points {
-        assert_eq!(point.outcomes.completed, 40);
+        assert_eq!(point.outcomes.completed, u64::from(REQUESTS));
     }
     // The final report holds exactly what was stored when each point ended.
     for path in point_reports(&world).iter().filter(|path| path.to_string_lossy().contains(&name)) {

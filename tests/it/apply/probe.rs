@@ -1,11 +1,10 @@
 //! What stands in the way before the first request: servers, models, secrets, datasets.
 
-use std::net::TcpListener;
-
 use serde_json::json;
 
 use super::harness::{ONE_USER, Ran, World, scenario, sweep};
 use super::server::{Reply, Server, healthy};
+use crate::support::closed::ClosedPort;
 
 fn refusing(answer: impl Fn() -> Reply + Send + Sync + 'static) -> Server {
     Server::start(move |_| answer())
@@ -25,8 +24,8 @@ fn says(ran: &Ran, words: &[&str]) {
 
 #[test]
 fn nobody_there_is_69_with_backend_and_address() {
-    // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = ClosedPort::new();
+    let address = closed.address;
     let ran = apply(&format!("http://{address}"), "").expect(69);
     says(&ran, &["backend `main`", &address.to_string(), "refused"]);
     assert_eq!(ran.stderr.matches(&address.to_string()).count(), 1, "said once: {}", ran.stderr);

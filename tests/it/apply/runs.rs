@@ -220,6 +220,7 @@ fn two_runs_send_the_same_requests_at_the_same_times_whatever_the_workers() {
     for workers in ["1", "2"] {
         let earlier = server.bodies().len();
         let report = measures(&world, &["--run-id", workers, "--workers", workers], 0, 1);
+        server.settle();
         let times = world.records_of(workers).iter().map(|record| (record.id, record.stamps_ns.intended)).collect();
         // The probe, 80 arrivals, and those of the drain, which go on until the last measured answer.
         runs.push((report.plan, server.bodies().split_off(earlier), times));
@@ -241,6 +242,7 @@ fn the_same_server_gets_the_same_plan_and_bodies_in_two_runs() {
     let text = scenario(&server.url(), "", ONE_USER, "{ requests = 30 }", "");
     let world = World::new(&text);
     let a = measures(&world, &["--run-id", "a", "--workers", "1"], 0, 1);
+    server.settle();
     let first = server.bodies();
     let b = measures(&world, &["--run-id", "b", "--workers", "2"], 0, 1);
     let second = server.bodies().split_off(first.len());
@@ -254,10 +256,12 @@ fn the_same_server_gets_the_same_plan_and_bodies_in_two_runs() {
 
     // Salted, the bodies are each run's own, and the plan is the same.
     world.edit("{ kind = \"synthetic\" }", "{ kind = \"synthetic\", salt = \"run\" }");
+    server.settle();
     let mut start = server.bodies().len();
     let mut salted = Vec::new();
     for run in ["c", "d"] {
         measures(&world, &["--run-id", run], 0, 1);
+        server.settle();
         salted.push(server.bodies().split_off(start)[1..31].to_vec());
         start = server.bodies().len();
     }

@@ -2,8 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+
+use super::harness::wait_until;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -57,6 +60,36 @@ type Answer = dyn Fn(&Seen) -> Reply + Send + Sync;
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Connections that were accepted and have not ended.
+    open: Arc<AtomicUsize>,
+}
+
+/// Holds answers back until it is opened.
+#[derive(Default)]
+pub(super) struct Gate {
+    opened: Mutex<bool>,
+    changed: Condvar,
+    held: AtomicUsize,
+}
+
+impl Gate {
+    pub(super) fn open(&self) {
+        *self.opened.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until a request is held.
+    pub(super) fn wait_for_one(&self) {
+        wait_until("a request that is held back", || self.held.load(Ordering::SeqCst) > 0);
+    }
+
+    fn pass(&self) {
+        let opened = self.opened.lock().unwrap();
+        if !*opened {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            drop(self.changed.wait_while(opened, |opened| !*opened).unwrap());
+        }
+    }
 }
 
 impl Server {
@@ -64,15 +97,44 @@ impl Server {
     pub(super) fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (answer, shared): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&seen));
+        let (seen, open) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let (answer, shared, counted): (Arc<Answer>, _, _) = (Arc::new(answer), Arc::clone(&seen), Arc::clone(&open));
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&shared));
-                thread::spawn(move || serve(&stream, answer.as_ref(), &seen));
+                let (answer, seen, open) = (Arc::clone(&answer), Arc::clone(&shared), Arc::clone(&counted));
+                open.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    serve(&stream, answer.as_ref(), &seen);
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { address, seen }
+        Self { address, seen, open }
+    }
+
+    /// A healthy one that holds requests for answers of `tokens` tokens back at the gate, but for the first `free`. How
+    /// many requests a point sends in all depends on how long it drains, so points are told apart by what they ask for.
+    pub(super) fn gated(tokens: u32, free: usize) -> (Self, Arc<Gate>) {
+        let (gate, asked) = (Arc::new(Gate::default()), AtomicUsize::new(0));
+        let shared = Arc::clone(&gate);
+        let server = Self::start(move |seen| {
+            let body: serde_json::Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+            if body["max_tokens"] == tokens && asked.fetch_add(1, Ordering::SeqCst) >= free {
+                shared.pass();
+            }
+            healthy(seen)
+        });
+        (server, gate)
+    }
+
+    /// Waits until all that was sent by clients that have gone has been read: a request that was cancelled may still
+    /// lie in its connection. Connections are accepted in order, so one more comes after all of theirs.
+    pub(super) fn settle(&self) {
+        let mut last = TcpStream::connect(self.address).unwrap();
+        last.write_all(b"GET /settled HTTP/1.1\r\n\r\n").unwrap();
+        BufReader::new(&last).read_line(&mut String::new()).unwrap();
+        drop(last);
+        wait_until("the connections to end", || self.open.load(Ordering::SeqCst) == 0);
     }
 
     /// One that works: model `m`, streams of two tokens.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use llm_bench::report::model::Report;
 use nix::sys::signal::Signal;
 
-use super::harness::{Ran, World, files, skipped, sweep, wait_until};
+use super::harness::{Ran, Running, World, files, skipped, sweep, sweep_tokens};
+use super::server::Server;
 use crate::support::gcs::{Fault, GcsServer, Op};
 
 /// A server in this process with a runtime of its own: the binary is waited for on the test's thread.
@@ -22,7 +23,11 @@ fn gcs() -> Gcs {
 }
 
 fn world_with(gcs: &Gcs) -> World {
-    let mut world = World::new(&sweep("sim:tiny?jitter=0", 4, &[1, 2]));
+    world_of(&sweep("sim:tiny?jitter=0", 4, &[1, 2]), gcs)
+}
+
+fn world_of(scenario: &str, gcs: &Gcs) -> World {
+    let mut world = World::new(scenario);
     world.set_env("GOOGLE_BASE_URL", &gcs.server.url());
     world.set_env("GOOGLE_BEARER_TOKEN", "token-of-the-tests");
     world.set_env("GOOGLE_ALLOW_HTTP", "true");
@@ -92,44 +97,47 @@ fn assert_kept(world: &World, ran: Ran) {
 #[test]
 fn a_bucket_that_refuses_after_the_plan_leaves_everything_on_disk() {
     let gcs = gcs();
-    let mut world = world_with(&gcs);
-    // Slow enough that the plan is stored and nothing else when writing becomes forbidden.
-    world.edit("sim:tiny?jitter=0", "sim:tiny?jitter=0&speed=0.02");
-    let running = world.command(&["apply", "scenario.toml", "--store", "gs://bucket/x"]).spawn().unwrap();
-    wait_until("the first point", || !files(&world.path("spool")).is_empty());
+    // The probe is answered, the first request is not: the plan is stored and nothing else when writing becomes
+    // forbidden.
+    let (server, gate) = Server::gated(5, 0);
+    let mut world = world_of(&sweep_tokens(&server.url(), 4, &[5, 6]), &gcs);
+    let running = Running::spawn(&mut world.command(&["apply", "scenario.toml", "--store", "gs://bucket/x"]));
+    gate.wait_for_one();
     gcs.server.forbid(Op::Put);
-    let ran = Ran::of(running.wait_with_output().unwrap());
-    assert_kept(&world, ran);
+    gate.open();
+    assert_kept(&world, running.wait());
     world.unset_env("GOOGLE_BEARER_TOKEN");
 }
 
 #[test]
 fn a_directory_that_goes_away_leaves_everything_on_disk() {
-    let world = World::new(&sweep("sim:tiny?jitter=0&speed=0.02", 4, &[1, 2]));
+    let (server, gate) = Server::gated(5, 0);
+    let world = World::new(&sweep_tokens(&server.url(), 4, &[5, 6]));
     let running = world.start(&[]);
-    wait_until("the first point", || !files(&world.path("spool")).is_empty());
+    gate.wait_for_one();
     // The tests may run as root, whom permissions do not stop: a file where the run's folder was does.
     let run = world.stored("/plan.json")[0].parent().unwrap().to_path_buf();
     fs::remove_dir_all(&run).unwrap();
     fs::write(&run, "in the way").unwrap();
+    gate.open();
     assert_kept(&world, running.wait());
 }
 
 #[test]
 fn an_interrupted_run_in_a_bucket_goes_on() {
     let gcs = gcs();
-    let world = world_with(&gcs);
-    world.edit("sim:tiny?jitter=0", "sim:tiny?jitter=0&speed=0.02");
-    let running = world.command(&["apply", "scenario.toml", "--store", "gs://bucket/x"]).spawn().unwrap();
-    wait_until("the first point", || {
-        gcs.server.log().iter().any(|seen| seen.method == "PUT" && seen.path_and_query.contains("points"))
-    });
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(running.id()).unwrap());
-    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
-    Ran::of(running.wait_with_output().unwrap()).expect(75);
+    // The second point has answers to two of its four requests.
+    let (server, gate) = Server::gated(6, 2);
+    let world = world_of(&sweep_tokens(&server.url(), 4, &[5, 6]), &gcs);
+    let running = Running::spawn(&mut world.command(&["apply", "scenario.toml", "--store", "gs://bucket/x"]));
+    gate.wait_for_one();
+    running.signal(Signal::SIGTERM);
+    running.says("stopping: no new requests");
+    gate.open();
+    running.wait().expect(75);
     let ran = apply_to(&world, "gs://bucket/x", &["--format", "json"]).expect(0);
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert!(json["measured_points"].as_u64().unwrap() <= 1, "{}", json["measured_points"]);
+    assert_eq!(json["measured_points"], 1, "the first point was stored");
 }
 
 #[test]

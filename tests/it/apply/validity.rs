@@ -29,10 +29,11 @@ fn only_point(ran: &Ran) -> PointReport {
 #[test]
 fn a_client_that_was_stopped_is_invalid() {
     // Stopped for 2 of 4 seconds; p99 of the dispatch lag is about 2 s, 25 % of the deadline are 0.25 s.
-    let world = strict("sim:tiny?jitter=0", 1000, "{ duration = \"4s\" }");
+    let server = Server::healthy();
+    let world = strict(&server.url(), 1000, "{ duration = \"4s\" }");
     let running = world.start(&["--format", "json"]);
-    wait_until("the point", || !files(&world.path("spool")).is_empty());
-    std::thread::sleep(Duration::from_millis(700));
+    // The probe and a second of the window.
+    wait_until("the point", || server.bodies().len() > 40);
     running.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(2));
     running.signal(Signal::SIGCONT);
@@ -51,14 +52,29 @@ fn a_client_that_was_stopped_is_invalid() {
 #[test]
 fn a_slow_server_stays_valid() {
     // A step of the simulator takes 50 ms instead of 1; the queue grows for as long as the load lasts.
+    // The last request waits for four seconds; a client that waited with it would be late by more than the limit of
+    // one (5 % of the deadline).
     let world = strict("sim:tiny?jitter=0&speed=0.02&slots=2", 20_000, "{ duration = \"1s\" }");
-    let ran = world.apply(&["--format", "json"]);
-    let point = only_point(&ran);
-    assert!(point.metrics["ttft_ms"].mean > 500.0, "it is slow: {:?}", point.metrics["ttft_ms"].mean);
-    let dispatch =
-        point.validity.reasons.iter().find(|reason| reason.code == "dispatch_lag" || reason.code == "started");
-    assert!(dispatch.is_none(), "the server's fault, not the client's: {dispatch:?}");
-    assert_ne!(ran.code, Some(101));
+    on_a_calm_moment(|| {
+        let ran = world.apply(&["--rerun", "--format", "json"]);
+        let point = only_point(&ran);
+        assert!(point.metrics["ttft_ms"].mean > 500.0, "it is slow: {:?}", point.metrics["ttft_ms"].mean);
+        let reasons = &point.validity.reasons;
+        match reasons.iter().find(|reason| reason.code == "dispatch_lag" || reason.code == "started") {
+            None => {
+                assert_ne!(ran.code, Some(101));
+                Ok(())
+            }
+            Some(reason) => Err(format!("the server's fault, not the client's: {reason:?}")),
+        }
+    });
+}
+
+/// For what is true unless the machine itself is held up, which a machine that runs other things may be now and then.
+fn on_a_calm_moment(mut scene: impl FnMut() -> Result<(), String>) {
+    const TRIES: usize = 5;
+    let failures: Vec<String> = (0..TRIES).map_while(|_| scene().err()).collect();
+    assert!(failures.len() < TRIES, "never in {TRIES} tries: {failures:#?}");
 }
 
 /// A group of processes with a CPU quota; removed when dropped.
@@ -72,14 +88,24 @@ impl Quota {
         }
         let path = root.join(format!("bench-test-{}", std::process::id()));
         let quota = Self(path);
-        let set = fs::create_dir(&quota.0)
-            .and_then(|()| fs::write(quota.0.join("cpu.cfs_period_us"), "100000"))
-            .and_then(|()| fs::write(quota.0.join("cpu.cfs_quota_us"), "10000"));
+        let set = fs::create_dir(&quota.0).and_then(|()| fs::write(quota.0.join("cpu.cfs_period_us"), "100000"));
         set.map(|()| quota).map_err(|error| error.to_string())
     }
 
     fn hold(&self, pid: u32) -> std::io::Result<()> {
         fs::write(self.0.join("cgroup.procs"), pid.to_string())
+    }
+
+    /// Lets the group have this much of every 100 ms.
+    fn limit(&self, quota_us: Option<u32>) {
+        let text = quota_us.map_or("-1".to_owned(), |quota| quota.to_string());
+        fs::write(self.0.join("cpu.cfs_quota_us"), text).unwrap();
+    }
+
+    fn throttled(&self) -> Duration {
+        let text = fs::read_to_string(self.0.join("cpu.stat")).unwrap();
+        let nanos = text.lines().find_map(|line| line.strip_prefix("throttled_time ")?.parse().ok());
+        Duration::from_nanos(nanos.unwrap())
     }
 }
 
@@ -97,16 +123,19 @@ fn a_client_under_a_cpu_quota_is_not_believed() {
         Err(why) => return skipped("validity under a CPU quota", &why),
     };
     let server = Server::healthy();
-    let world = strict(&server.url(), 1000, "{ duration = \"3s\" }");
-    // Time to move the process into its group before the window begins.
-    world.edit("warmup = \"0s\"", "warmup = \"1s\"");
-    world.edit("rate_per_s = 40", "rate_per_s = 100");
-    world.edit("drain = { max = \"60s\" }", "drain = { max = \"3s\" }");
-    let running = world.start(&["--format", "json"]);
-    wait_until("the point", || !files(&world.path("spool")).is_empty());
+    // Long, so that the quota falls into it wherever this test is held up.
+    let world = strict(&server.url(), 1000, "{ duration = \"6s\" }");
+    let mut running = world.start(&["--format", "json"]);
+    // At once: a point looks for its groups when its window begins.
     if let Err(why) = quota.hold(running.pid()) {
         return skipped("validity under a CPU quota", &why.to_string());
     }
+    wait_until("the point", || server.bodies().len() > 40);
+    // Little enough for any machine to be held back, and lifted when it was: 0.5 s are 8 % of the window.
+    let before = quota.throttled();
+    quota.limit(Some(1000));
+    wait_until("throttling", || quota.throttled() - before > Duration::from_millis(500) || !running.is_running());
+    quota.limit(None);
     let ran = running.wait();
     let point = only_point(&ran);
     let codes: Vec<&str> = point.validity.reasons.iter().map(|reason| reason.code.as_str()).collect();

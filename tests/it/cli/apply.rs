@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Desk, SCENARIO, report_path};
+use crate::support::closed::ClosedPort;
 
 #[test]
 fn results_on_stdout_progress_on_stderr_the_report_on_the_last_line() {
@@ -120,9 +121,9 @@ fn nothing_completed_beats_what_follows_from_it() {
     let ended = desk.bench(&["apply", "case.toml"]).code(69);
     assert!(ended.out.contains("http_500") || ended.out.contains("server_error"), "{ended:#?}");
     // A server that is down fails the probe; retrying may help.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    desk.write("down.toml", &SCENARIO.replace("sim:tiny?jitter=0", &format!("http://{closed}")));
-    desk.bench(&["apply", "down.toml"]).code(69).says(&closed.to_string());
+    let closed = ClosedPort::new();
+    desk.write("down.toml", &SCENARIO.replace("sim:tiny?jitter=0", &format!("http://{}", closed.address)));
+    desk.bench(&["apply", "down.toml"]).code(69).says(&closed.address.to_string());
 }
 
 #[test]

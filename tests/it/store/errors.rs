@@ -1,8 +1,11 @@
 //! One error for each cause, saying what to do. (Real servers: `real.rs`.)
 
+use std::time::Duration;
+
 use llm_bench::store::{Action, Store, StoreError};
 
-use super::{Env, env, gcs_env, impatient, open_error, quick};
+use super::{Env, env, gcs_env, open_error, opens_within, quick};
+use crate::support::closed::ClosedPort;
 use crate::support::gcs::{Fault, GcsServer, Op};
 
 #[tokio::test]
@@ -37,16 +40,14 @@ async fn a_missing_bucket_is_told_from_wrong_credentials_and_weak_ones() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_named() {
-    // A port that was just free: bound and closed again.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let closed = ClosedPort::new();
+    let address = closed.address;
     let env = env([
         ("GOOGLE_BASE_URL", format!("http://{address}")),
         ("GOOGLE_BEARER_TOKEN", "t".into()),
         ("GOOGLE_ALLOW_HTTP", "true".into()),
     ]);
-    let error = Store::open_with("gs://bucket", &env, impatient()).await.unwrap_err();
+    let error = Store::open_with("gs://bucket", &env, opens_within(Duration::from_secs(2))).await.unwrap_err();
     let StoreError::Unreachable { host, reason, .. } = &error else { panic!("{error}") };
     assert_eq!(*host, address.to_string());
     assert_eq!(reason, "no connection (connection refused)");
@@ -79,7 +80,7 @@ async fn options_that_cannot_be_used_are_named_and_their_values_are_not() {
         ),
     ];
     for (url, env, named) in cases {
-        let error = Store::open_with(url, &env, impatient()).await.unwrap_err();
+        let error = Store::open_with(url, &env, quick()).await.unwrap_err();
         assert!(matches!(error, StoreError::NoCredentials { .. }), "{error}");
         assert!(error.to_string().contains(named), "{error}");
         assert!(!format!("{error} {error:?}").contains("CANARY"), "{error}");
@@ -112,7 +113,7 @@ async fn answers_of_s3_are_told_apart() {
         StoreError::Unexpected { .. } => "unexpected",
         _ => "another",
     };
-    for (status, code, expected) in [
+    let cases = [
         (301, "PermanentRedirect", "wrong region"),
         (400, "AuthorizationHeaderMalformed", "wrong region"),
         (400, "ExpiredToken", "wrong credentials"),
@@ -126,7 +127,9 @@ async fn answers_of_s3_are_told_apart() {
         (500, "InternalError", "unavailable"),
         (501, "NotImplemented", "unexpected"),
         (503, "SlowDown", "unavailable"),
-    ] {
+    ];
+    // At once: what can pass is waited for.
+    let told = cases.map(async |(status, code, expected)| {
         let server = GcsServer::start().await;
         server.inject(Op::List, 100_000, Fault::Status(status, code));
         let env = env([
@@ -135,7 +138,8 @@ async fn answers_of_s3_are_told_apart() {
             ("AWS_ACCESS_KEY_ID", "key".into()),
             ("AWS_SECRET_ACCESS_KEY", "secret".into()),
         ]);
-        let error = Store::open_with("s3://bucket/x", &env, impatient()).await.unwrap_err();
+        let error = Store::open_with("s3://bucket/x", &env, opens_within(Duration::from_secs(5))).await.unwrap_err();
         assert_eq!(kind(&error), expected, "{status} {code}: {error}");
-    }
+    });
+    futures_util::future::join_all(told).await;
 }

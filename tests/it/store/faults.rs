@@ -207,6 +207,6 @@ async fn a_hung_create_ends_within_its_budget() {
     let store = Store::open_with("gs://bucket/x", &gcs_env(&server), gives_up_soon()).await.unwrap();
     server.inject(Op::Put, 100, Fault::Hang);
     let ended = tokio::time::timeout(Duration::from_secs(60), store.create(PATH, "plan".into(), JSON)).await;
-    let error = ended.expect("the budget is 1 s").unwrap_err();
+    let error = ended.expect("the budget is 2 s").unwrap_err();
     assert!(error.is_transient(), "{error}");
 }

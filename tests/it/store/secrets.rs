@@ -1,14 +1,20 @@
 //! No message holds a credential: canaries in every place where one can stand, for every way of failing.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use llm_bench::store::{JSON, Spool, Store};
 
-use super::{Env, env, gcs_env, impatient};
+use super::{Env, env, gcs_env, opens_within, quick};
+use crate::support::closed::ClosedPort;
 use crate::support::gcs::{Fault, GcsServer, Op};
 
 /// With characters that are changed by percent-encoding.
 const CANARY: &str = "CANARY/7f+3a=";
+
+/// Long enough for each failure to be met; whichever ends the opening, its words are looked at.
+const BRIEFLY: Duration = Duration::from_millis(200);
 
 /// The forms in which the canary could appear.
 fn forms() -> Vec<String> {
@@ -124,9 +130,9 @@ async fn no_failure_shows_a_credential() {
         for op in [Op::List, Op::Get] {
             server.inject(op, 100_000, fault.clone());
         }
-        let opened = canary_environments(&server.url())
-            .into_iter()
-            .map(async |(url, env)| (format!("{url} {fault:?}"), Store::open_with(url, &env, impatient()).await));
+        let opened = canary_environments(&server.url()).into_iter().map(async |(url, env)| {
+            (format!("{url} {fault:?}"), Store::open_with(url, &env, opens_within(BRIEFLY)).await)
+        });
         for (context, result) in futures_util::future::join_all(opened).await {
             let error = result.expect_err(&context);
             assert_clean(&everything(&error), &context);
@@ -140,9 +146,10 @@ async fn no_failure_shows_a_credential() {
 #[tokio::test]
 async fn the_canary_does_travel() {
     let server = GcsServer::start().await;
-    for (url, env) in canary_environments(&server.url()) {
-        let _ = Store::open_with(url, &env, impatient()).await;
-    }
+    let opened = canary_environments(&server.url())
+        .into_iter()
+        .map(async |(url, env)| drop(Store::open_with(url, &env, opens_within(Duration::from_secs(5))).await));
+    futures_util::future::join_all(opened).await;
     let sent: String = server.log().iter().map(|r| format!("{} {}\n", r.path_and_query, r.authorization)).collect();
     let carried = forms().iter().filter(|form| sent.contains(*form)).count();
     assert!(carried >= 3, "as it is, form-encoded, in a signature header: {sent}");
@@ -150,18 +157,16 @@ async fn the_canary_does_travel() {
 
 #[tokio::test]
 async fn an_unreachable_store_and_a_kept_file_show_none() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    for (url, env) in canary_environments(&format!("http://{address}")) {
-        let error = Store::open_with(url, &env, impatient()).await.unwrap_err();
+    let closed = ClosedPort::new();
+    for (url, env) in canary_environments(&format!("http://{}", closed.address)) {
+        let error = Store::open_with(url, &env, opens_within(BRIEFLY)).await.unwrap_err();
         assert_clean(&everything(&error), url);
     }
 
     let server = GcsServer::start().await;
     let mut env = gcs_env(&server);
     env.insert("GOOGLE_BEARER_TOKEN".into(), CANARY.into());
-    let store = Store::open_with("gs://bucket/x", &env, impatient()).await.unwrap();
+    let store = Store::open_with("gs://bucket/x", &env, quick()).await.unwrap();
     assert_clean(&format!("{store:?} {} {}", store.describe(), store.location("a")), "names");
     server.forbid(Op::Put);
     let base = tempfile::tempdir().unwrap();
