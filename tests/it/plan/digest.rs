@@ -187,9 +187,9 @@ fn golden_canonical_form() {
     let plan = plan(SCENARIO);
     assert_eq!(canonical::to_string(&plan.canonical_point(1).unwrap()), golden.trim_end());
     assert_eq!(plan.points[1].digest, sha256_hex(golden.trim_end().as_bytes()));
-    assert_eq!(plan.points[1].digest, "9a15fe674a8f23f7d8bab6773aca817dfd3fd35b2df7366e5b3ade79e187dd16");
+    assert_eq!(plan.points[1].digest, "064c249b83a06d6b5f7fecbed187553c91232430bc2b65f0858e113499b7d27d");
     assert_eq!(plan.points[1].seed, "848e5006c94b2720b0c53ecc7409c01e44ca20cbc39f970ea45561cbb8b4dded");
-    assert_eq!(plan.digest, "05748094cb3e1bd15da4ae1cf5acbd56dea98deeee60defe32b8657f02033387");
+    assert_eq!(plan.digest, "b3a49f74fdc271d06fdb0d803388c44ce13b63cdf1f3938ddaafc24520870681");
 }
 
 #[test]
