@@ -135,11 +135,7 @@ fn headroom(report: &Report) -> Option<String> {
     let known = report.points.iter().filter_map(|point| point.client.headroom.as_ref());
     let most = known.max_by(|a, b| a.used_share.total_cmp(&b.used_share))?;
     let who = if report.points.len() == 1 { "This point used" } else { "The points used at most" };
-    Some(format!(
-        "{who} {} of what this machine can measure within {} ms.",
-        percent(most.used_share),
-        significant(most.bound_ms)
-    ))
+    Some(format!("{who} {} of what this machine can measure within {} ms.", percent(most.used_share), most.bound_ms))
 }
 
 fn place(point: &PointReport, axes: &[(String, String)]) -> Vec<Cell> {

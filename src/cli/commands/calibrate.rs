@@ -1,11 +1,10 @@
 //! `bench calibrate`: how much load this machine can measure, and how exactly.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::apply::point;
 use crate::calibrate::cell::{Cell, CellLoad, CellSetup};
-use crate::calibrate::child::{ChildOptions, READY};
+use crate::calibrate::child::ChildOptions;
 use crate::calibrate::run::{Tries, Verdict, calibrate, judge};
 use crate::calibrate::stored::{Calibration, FORMAT, Limit, LimitedBy, Machine};
 use crate::cli::args::{CalibrateArgs, CalibrateFormat, ServeArgs};
@@ -217,6 +216,9 @@ fn shown(limit: Option<Limit>) -> String {
 /// The server, until a signal or the end of the parent.
 #[cfg(target_os = "linux")]
 fn serve(args: &ServeArgs) -> Exit {
+    use std::net::SocketAddr;
+
+    use crate::calibrate::child::READY;
     use crate::calibrate::metronome::{self, MetronomeOptions};
     let nanos = |time: humantime::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let options = MetronomeOptions {
