@@ -235,7 +235,8 @@ mod tests {
     fn it_holds_for_one_machine_and_one_version() {
         let here = Machine::current();
         assert_eq!(here.difference(&here), None);
-        let changes: [(&str, fn(&mut Machine)); 6] = [
+        type Change = fn(&mut Machine);
+        let changes: [(&str, Change); 6] = [
             ("version", |it| it.bench.version = "0.0.1".to_owned()),
             ("processor", |it| it.cpu_model = Some("Example CPU".to_owned())),
             ("number of processors", |it| it.cpus = Some(4096)),
