@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod assets;
+pub mod calibrate;
 pub mod cli;
 pub mod crypto;
 pub mod diagnostic;

@@ -16,14 +16,14 @@ use tokio::sync::oneshot;
 use super::ApplyError;
 use super::mask::Mask;
 use crate::engine::clock::PointClock;
-use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, WindowView};
+use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, TransportFactory, WindowView};
 use crate::measure::timeline::{Outcome, Phase, Timeline};
 use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
 use crate::observe::host::{self, HostFacts, ThreadFacts, WatchedThread};
 use crate::protocol::reason;
 use crate::report::model::{ClockSource, Connections, Descriptors, Ports, Reads, TcpReport, WorkerReport};
 use crate::report::requests::RequestsWriter;
-use crate::transport;
+use crate::transport::{self, Direct, Stamping};
 use crate::units::Nanos;
 
 /// A point under way or done, as its observer sees it.
@@ -64,6 +64,11 @@ impl Started {
     pub async fn wait(&mut self) -> Result<Measured, ApplyError> {
         (&mut self.done).await.unwrap_or_else(|_| Err(ApplyError::Internal("the collector thread ended early".into())))
     }
+}
+
+/// Connections of the workers, the same for every point and for a calibration.
+pub fn transports(stamping: Stamping) -> TransportFactory {
+    Arc::new(move || Ok(Box::new(Direct::new(stamping))))
 }
 
 /// Counts prompts that repeat unasked, from the measured requests of each class.

@@ -15,7 +15,7 @@ use super::{ApplyError, Event, Progress};
 use crate::assets::Assets;
 use crate::engine::{Job, LoopPlan, Source, Stop, StopLevel};
 use crate::measure::timeline::{Phase, RequestId};
-use crate::measure::{ClassSpec, MeasureSpec};
+use crate::measure::{CalibratedLimits, ClassSpec, MeasureSpec};
 use crate::plan::{Plan, Point};
 use crate::report::model::{
     PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason, ValidityState, Warning,
@@ -24,7 +24,7 @@ use crate::scenario::file::ScenarioFile;
 use crate::store::layout::RunPath;
 use crate::store::runs;
 use crate::store::{GZIP, JSON, Kept, Spool, Store};
-use crate::transport::{Direct, Stamping};
+use crate::transport::Stamping;
 use crate::units::Nanos;
 use crate::workload::Library;
 use crate::workload::{Content, Traffic};
@@ -53,6 +53,8 @@ pub struct Options {
     pub provenance: Provenance,
     /// The scenario as the report names it.
     pub scenario: ScenarioRef,
+    /// What this machine can measure, where a calibration says it.
+    pub calibration: Option<CalibratedLimits>,
 }
 
 /// What an apply leaves behind.
@@ -298,7 +300,7 @@ impl<'a> Run<'a> {
         let traffic = Arc::new(traffic);
         let plan = loop_plan(&traffic);
         let job = self.job(file, &traffic, plan.clone(), servers)?;
-        let spec = measure_spec(file, &traffic, &plan);
+        let spec = MeasureSpec { calibration: self.options.calibration.clone(), ..measure_spec(file, &traffic, &plan) };
         let records = self.spool.file(&self.records_path(&point.id)?)?;
         let repeats = Box::new(move |measured: &[u64]| traffic.repeated_prompts(measured));
         let expected = Duration::from_secs_f64(point.estimate.wall_s);
@@ -329,7 +331,7 @@ impl<'a> Run<'a> {
             max_in_flight: file.load.max_in_flight().cloned(),
             drain_max: file.phases.drain.max.nanos(),
             workers: self.options.workers,
-            transport: Arc::new(|| Ok(Box::new(Direct::new(Stamping::Kernel)))),
+            transport: point::transports(Stamping::Kernel),
             lead: LEAD,
         })
     }
@@ -587,5 +589,6 @@ fn measure_spec(file: &ScenarioFile, traffic: &Traffic, plan: &LoopPlan) -> Meas
         window_end_ns,
         errors: file.errors.clone(),
         validity: file.validity.clone(),
+        calibration: None,
     }
 }

@@ -13,7 +13,7 @@ use super::probe::{self, Probed, Subject};
 use super::secrets::Headers;
 use super::{ApplyError, Event, secrets};
 use crate::assets::Assets;
-use crate::engine::Target;
+use crate::engine::{OPEN_LOOP_CONNECTIONS_AHEAD, Target};
 use crate::observe::server::ServerFacts;
 use crate::protocol::{self, Protocol};
 use crate::scenario::file::{BackendConfig, HttpConfig, ScenarioFile};
@@ -219,16 +219,15 @@ impl Servers {
     }
 }
 
-/// Streams that an open loop surely has soon; the warm-up opens the rest as it needs them.
-const OPEN_LOOP_AHEAD: f64 = 64.0;
-
 /// Connections that a class with this share of the load gets before the clock starts.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float to integer cast saturates")]
 fn connections_ahead(load: &LoadConfig, share: f64) -> u32 {
     let all = match load {
         LoadConfig::Users(users) => f64::from(users.users),
         LoadConfig::Burst(burst) => f64::from(burst.size),
-        LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) => OPEN_LOOP_AHEAD,
+        LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) => {
+            f64::from(OPEN_LOOP_CONNECTIONS_AHEAD)
+        }
     };
     let all = load.max_in_flight().map_or(all, |bound| all.min(f64::from(bound.limit)));
     (all * share).ceil() as u32

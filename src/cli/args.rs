@@ -50,6 +50,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Run the built-in simulated LLM server.
     Simulate(SimulateArgs),
+    /// Find out how much load this machine can measure, and how exactly.
+    Calibrate(CalibrateArgs),
     /// Print a JSON schema.
     Schema(SchemaArgs),
     /// Explain a diagnostic code, a metric, a reason or the exit codes.
@@ -250,6 +252,110 @@ pub struct SimulateArgs {
     /// End when stdin closes; for a parent process.
     #[arg(long, hide = true)]
     pub die_with_parent: bool,
+}
+
+/// Options of `bench calibrate`.
+#[derive(Clone, Debug, Args)]
+pub struct CalibrateArgs {
+    /// Largest p99 error of TTFT and ITL that a load may have.
+    #[arg(long, value_name = "D", default_value = "500us")]
+    pub bound: HumanTime,
+    /// Try these numbers of streams instead of searching, separated by commas.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub streams: Vec<u32>,
+    /// Token events per second of each stream of `--streams`, separated by commas.
+    #[arg(long, value_name = "R,…", value_delimiter = ',', default_value = "100", value_parser = event_rate)]
+    pub rates: Vec<f64>,
+    /// Try these rates of one-token requests per second instead of searching, separated by commas.
+    #[arg(long, value_name = "R,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub requests: Vec<u32>,
+    /// Length of the measured window of each load.
+    #[arg(long, value_name = "D", default_value = "3s")]
+    pub duration: HumanTime,
+    /// Worker threads that send requests. [default: as `bench apply`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// Whose stamps of received data are calibrated: the kernel's, where it has them, as `bench apply` takes them, or those
+    /// of user space.
+    #[arg(long, value_enum, default_value_t, value_name = "WHOSE")]
+    pub stamps: Stamps,
+    /// Where the result goes. [default: bench/calibration.json in the user's state directory; with `--streams` or `--requests` nowhere]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What is printed on stdout at the end.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: CalibrateFormat,
+    /// Keep the server's log and the request records of each load in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it as help")]
+    pub serve: ServeArgs,
+}
+
+/// Whose stamps of received data are calibrated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stamps {
+    /// The kernel's, where it has them.
+    #[default]
+    Kernel,
+    /// Those of user space.
+    User,
+}
+
+impl Stamps {
+    /// What the transport is told.
+    pub const fn stamping(self) -> crate::transport::Stamping {
+        match self {
+            Self::Kernel => crate::transport::Stamping::Kernel,
+            Self::User => crate::transport::Stamping::User,
+        }
+    }
+}
+
+/// The server of a calibration, started by hand or as its child. Hidden: docs/calibration.md.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Be the server instead of measuring with it.
+    #[arg(long, hide = true)]
+    pub serve: bool,
+    /// Port on 127.0.0.1; 0 takes a free one.
+    #[arg(long, hide = true, requires = "serve", default_value_t = 8000)]
+    pub port: u16,
+    /// From a request to its first event.
+    #[arg(long, hide = true, requires = "serve", default_value = "50ms")]
+    pub ttft: HumanTime,
+    /// From each event to the next; `0s`: as fast as connections take them.
+    #[arg(long, hide = true, requires = "serve", default_value = "10ms")]
+    pub itl: HumanTime,
+    /// Events of an answer whose request does not say, and the most it may ask for.
+    #[arg(long, hide = true, requires = "serve", default_value_t = 100_000)]
+    pub tokens: u32,
+    /// Write the log of what was really written.
+    #[arg(long, hide = true, requires = "serve")]
+    pub log: Option<PathBuf>,
+    /// Stay on this core.
+    #[arg(long, hide = true, requires = "serve")]
+    pub cpu: Option<usize>,
+    /// End when stdin closes; for a parent process.
+    #[arg(long, hide = true, requires = "serve")]
+    pub die_with_parent: bool,
+}
+
+/// What `bench calibrate` prints at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CalibrateFormat {
+    /// A table and the limits.
+    #[default]
+    Human,
+    /// The calibration as JSON.
+    Json,
+}
+
+/// A rate of events that has a schedule in nanoseconds.
+fn event_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.1..=1_000_000.0).contains(&rate) { Ok(rate) } else { Err("must be from 0.1 to 1000000".to_owned()) }
 }
 
 /// Options of `bench schema`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use super::args::ColorChoice;
 
@@ -35,6 +36,17 @@ impl Env {
             arguments: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
             vars,
         }
+    }
+
+    /// Where `bench calibrate` stores its result and `bench apply` looks for it: `BENCH_CALIBRATION`, where an empty value
+    /// means nowhere, else below the user's state directory. None where neither is known.
+    pub fn calibration_file(&self) -> Option<PathBuf> {
+        if let Some(path) = self.vars.get("BENCH_CALIBRATION") {
+            return Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty());
+        }
+        let absolute = |name: &str| self.vars.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+        Some(state.join("bench/calibration.json"))
     }
 
     /// Whether stdout gets colour.

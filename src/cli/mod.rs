@@ -61,6 +61,7 @@ pub fn run(cli: &Cli, env: &Env) -> Exit {
         Command::Apply(args) => commands::apply::run(args, env, cli.color),
         Command::Report(args) => commands::report::run(args, env, cli.color),
         Command::Simulate(args) => commands::simulate::run(args),
+        Command::Calibrate(args) => commands::calibrate::run(args, env),
         Command::Schema(args) => commands::schema::run(args),
         Command::Explain(args) => commands::explain::run(args, env),
         Command::Init(args) => commands::init::run(args, env),

@@ -64,6 +64,9 @@ pub enum LoopPlan {
     Closed(ClosedLoop),
 }
 
+/// Connections that an open loop opens ahead: streams that it surely has soon. Its warm-up opens the rest.
+pub const OPEN_LOOP_CONNECTIONS_AHEAD: u32 = 64;
+
 /// Where a class sends its requests.
 #[derive(Clone, Debug)]
 pub struct Target {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::attribution::record_of;
 use super::class::ClassTotals;
 use super::facts::EngineFacts;
+use super::headroom::{CalibratedLimits, LoadSlices};
 use super::slo::{JudgeSpec, Tally};
 use super::timeline::{Outcome, Phase, Timeline};
 use super::validity;
@@ -47,6 +48,8 @@ pub struct MeasureSpec {
     pub errors: ErrorsConfig,
     /// The validity limits.
     pub validity: ValidityConfig,
+    /// What this machine can measure, where it is known.
+    pub calibration: Option<CalibratedLimits>,
 }
 
 impl MeasureSpec {
@@ -64,6 +67,7 @@ pub struct Accumulator {
     totals: Vec<ClassTotals>,
     tallies: Vec<Option<Tally>>,
     window: WindowTally,
+    load: LoadSlices,
 }
 
 /// A measured point without its place in a plan.
@@ -78,6 +82,7 @@ impl Accumulator {
             totals: vec![ClassTotals::new(); classes],
             tallies: spec.classes.iter().map(|class| class.slo.as_ref().map(Tally::new)).collect(),
             window: WindowTally::new(spec.window_start_ns, spec.window_end_ns, classes),
+            load: LoadSlices::default(),
             spec,
         }
     }
@@ -90,6 +95,9 @@ impl Accumulator {
     pub fn record(&mut self, timeline: Timeline) -> Option<RequestRecord> {
         let class = usize::from(timeline.class);
         let phase = timeline.phase;
+        if self.spec.calibration.is_some() {
+            self.load.observe(&timeline);
+        }
         let spec = &self.spec.classes[class];
         if phase != Phase::Measure {
             self.totals[class].observe_unmeasured(phase, timeline.answer.outcome);
@@ -126,6 +134,9 @@ impl Accumulator {
         let classes = self.class_reports(window_s);
         let all = self.pooled_report(&pooled, window_s);
         let mut point = assemble(self.spec.closed_loop, &facts, &pooled, all, classes);
+        let peak = self.load.peak(facts.window_start_ns, facts.window_end_ns);
+        point.client.headroom =
+            self.spec.calibration.as_ref().zip(peak).and_then(|(limits, peak)| limits.headroom(peak));
         let judge = self.spec.judge_spec();
         judge_point(&mut point, &judge, pooled.reasons.report());
         PointMeasurement(point)
@@ -239,6 +250,7 @@ fn client_report(facts: &EngineFacts, pooled: &ClassTotals) -> ClientReport {
         without_descriptor: client.without_descriptor,
         without_port: client.without_port,
         prompts_repeated: client.prompts_repeated,
+        headroom: None,
     }
 }
 

@@ -44,7 +44,7 @@ mod tests {
     fn every_section_is_about_something_that_exists() {
         let keys = ["goodput", "offered_per_s", "started_per_s", "completed_per_s", "requests_per_s"];
         let keys = keys.iter().chain(&["input_tokens_per_s", "throughput.output_tokens_per_s", "loop_lag_ms"]);
-        let keys = keys.chain(&["stamp_lag_ms"]);
+        let keys = keys.chain(&["stamp_lag_ms", "headroom"]);
         let keys = keys.chain(&["observed_s", "cpu_share", "busiest_core_share", "workers", "throttled_share"]);
         let keys = keys.chain(&["steal_share", "peak_rss_bytes", "descriptors", "ports", "tcp"]);
         let known: Vec<&str> =

@@ -27,8 +27,11 @@ pub const PROMPTS_REPEATED: &str = "prompts_repeated";
 /// Outcomes do not add up to the planned requests.
 pub const OUTCOMES_SUM: &str = "outcomes_sum";
 
+/// More was asked of the client than this machine was shown to measure within the bound.
+pub const BEYOND_CALIBRATION: &str = "beyond_calibration";
+
 /// Every reason code.
-pub const CODES: [&str; 11] = [
+pub const CODES: [&str; 12] = [
     DISPATCH_LAG,
     STARTED,
     DESCRIPTORS_EXHAUSTED,
@@ -40,6 +43,7 @@ pub const CODES: [&str; 11] = [
     CPU_STOLEN,
     PROMPTS_REPEATED,
     OUTCOMES_SUM,
+    BEYOND_CALIBRATION,
 ];
 
 /// Judges what a point says about its client.
@@ -77,6 +81,7 @@ pub fn judge(point: &PointReport, spec: &JudgeSpec) -> Validity {
             "the hypervisor gave {observed} of this machine's time to somebody else; the limit is {limit}",
         ),
         prompts_repeated(point),
+        beyond_calibration(point),
     ]
     .into_iter()
     .flatten()
@@ -190,6 +195,19 @@ fn prompts_repeated(point: &PointReport) -> Option<ValidityReason> {
         observed: repeated as f64,
         limit: 0.0,
     })
+}
+
+fn beyond_calibration(point: &PointReport) -> Option<ValidityReason> {
+    let headroom = point.client.headroom.as_ref()?;
+    over(
+        BEYOND_CALIBRATION,
+        Some(headroom.used_share),
+        1.0,
+        &format!(
+            "the point used {{observed}} of what this machine can measure within {} ms (`bench calibrate`)",
+            headroom.bound_ms
+        ),
+    )
 }
 
 /// A share that makes a point suspect above its limit.

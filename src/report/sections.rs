@@ -123,9 +123,19 @@ fn points(report: &Report) -> Section {
     }
     let table = Table { columns, rows }.without_empty(ABSENT).without_empty("");
     let reused = report.points.iter().filter(|point| point.reused_from.is_some()).count();
-    let note =
+    let reused =
         (reused > 0).then(|| format!("{} taken over from earlier runs.", count(reused, "point was", "points were")));
+    let notes: Vec<_> = reused.into_iter().chain(headroom(report)).collect();
+    let note = (!notes.is_empty()).then(|| notes.join(" "));
     Section { title: "Points".to_owned(), body: Body::Table(table), note }
+}
+
+/// How much of what the machine can measure was used, by the point that used most.
+fn headroom(report: &Report) -> Option<String> {
+    let known = report.points.iter().filter_map(|point| point.client.headroom.as_ref());
+    let most = known.max_by(|a, b| a.used_share.total_cmp(&b.used_share))?;
+    let who = if report.points.len() == 1 { "This point used" } else { "The points used at most" };
+    Some(format!("{who} {} of what this machine can measure within {} ms.", percent(most.used_share), most.bound_ms))
 }
 
 fn place(point: &PointReport, axes: &[(String, String)]) -> Vec<Cell> {

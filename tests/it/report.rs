@@ -85,6 +85,7 @@ fn measure_spec(classes: &[&str]) -> MeasureSpec {
         window_end_ns: Some(31_000 * MS),
         errors: ErrorsConfig::default(),
         validity: ValidityConfig::default(),
+        calibration: None,
     }
 }
 

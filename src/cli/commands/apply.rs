@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apply::{Applied, ApplyError, Options, RunMode, apply};
+use crate::calibrate::stored::{Calibration, Machine};
 use crate::cli::args::{ApplyArgs, ApplyFormat, ColorChoice};
 use crate::cli::env::Env;
 use crate::cli::exit::{Condition, Exit, ExitFlags, decide};
@@ -13,6 +14,7 @@ use crate::cli::load::{self, PlanFile};
 use crate::cli::progress::ProgressPrinter;
 use crate::cli::{output, stores};
 use crate::engine::{Stop, StopLevel};
+use crate::measure::CalibratedLimits;
 use crate::observe::provenance::{self, ProcessInputs};
 use crate::observe::{git, preflight};
 use crate::report::model::{GitState, Provenance, Report, ScenarioRef, ValidityState};
@@ -133,7 +135,28 @@ async fn options(args: &ApplyArgs, file: &PlanFile, env: &Env) -> Options {
             path: scenario.path.clone(),
             git,
         },
+        calibration: calibration(env, workers, args.quiet),
     }
+}
+
+/// The stored calibration, if it holds for this machine, this build and this many workers.
+fn calibration(env: &Env, workers: usize, quiet: bool) -> Option<CalibratedLimits> {
+    let path = env.calibration_file()?;
+    let why = match Calibration::load(&path) {
+        Ok(None) => return None,
+        Ok(Some(calibration)) => match calibration.difference(&Machine::current(), workers) {
+            None => return Some(calibration.limits()),
+            Some(difference) => format!("is not used: {difference}"),
+        },
+        Err(error) => error.to_string(),
+    };
+    if !quiet {
+        output::message(&format!(
+            "notice: the calibration {} {why}; `bench calibrate` makes a new one",
+            path.display()
+        ));
+    }
+    None
 }
 
 /// Half of the cores: the other half belongs to the kernel, the preparers and a server on the same

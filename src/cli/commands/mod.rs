@@ -1,6 +1,7 @@
 //! One file a command: options in, library calls, text out.
 
 pub mod apply;
+pub mod calibrate;
 pub mod completions;
 pub mod explain;
 pub mod init;

@@ -64,6 +64,7 @@ fn spec(classes: Vec<ClassSpec>) -> MeasureSpec {
         window_end_ns: Some(11_000 * MS),
         errors: ErrorsConfig::default(),
         validity: ValidityConfig::default(),
+        calibration: None,
     }
 }
 

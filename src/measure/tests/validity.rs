@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::measure::validity::{
-    CODES, CORE_BUSY, CPU_STOLEN, CPU_THROTTLED, DESCRIPTORS_EXHAUSTED, DISPATCH_LAG, OUTCOMES_SUM, PORTS_EXHAUSTED,
-    PROMPTS_REPEATED, RUN_QUEUE, STAMPS_BLURRED, STARTED,
+    BEYOND_CALIBRATION, CODES, CORE_BUSY, CPU_STOLEN, CPU_THROTTLED, DESCRIPTORS_EXHAUSTED, DISPATCH_LAG, OUTCOMES_SUM,
+    PORTS_EXHAUSTED, PROMPTS_REPEATED, RUN_QUEUE, STAMPS_BLURRED, STARTED,
 };
+use crate::measure::{CalibratedLimits, rejudge};
 use crate::report::model::{ValidityState, WorkerReport};
 
 fn codes(point: &PointReport) -> Vec<(&str, ValidityState)> {
@@ -57,6 +58,40 @@ fn dispatch_lag_against_the_smallest_deadline() {
     assert!(reason.message.contains("smallest deadline (40.000 ms)"), "{}", reason.message);
     near(reason.limit, 0.05);
     assert!(reason.observed > 0.05 && reason.observed < 0.06);
+}
+
+#[test]
+fn more_than_the_machine_was_shown_to_measure() {
+    // 100 requests due 1 ms apart from 2 s on, each in flight for 100 ms with two events: in the busiest second all of
+    // them, so 100 requests and 200 events a second. 100 requests of 0.1 s are 10 in flight on average over it.
+    let limits = |events: f64, streams: f64| CalibratedLimits {
+        bound_ms: 0.5,
+        events_per_s: Some(events),
+        streams: Some(streams),
+        requests_per_s: Some(1_000.0),
+        calibrated_at: "2026-11-22T12:00:00Z".to_owned(),
+    };
+    let request = |n: u64| completed(2_000 + n, vec![event(2_050 + n, None, "a"), event(2_100 + n, None, "b")]);
+    let point = |limits| {
+        let spec = MeasureSpec { calibration: Some(limits), ..spec(vec![class("base")]) };
+        measure(spec, (0..100).map(request).collect()).0
+    };
+    let within = point(limits(200.0, 40.0));
+    let headroom = within.client.headroom.as_ref().unwrap();
+    near(headroom.events_per_s, 200.0);
+    near(headroom.requests_per_s, 100.0);
+    near(headroom.streams, 10.0);
+    near(headroom.used_share, 1.0);
+    assert_eq!(codes(&within), []);
+    let beyond = point(limits(160.0, 40.0));
+    assert_eq!(codes(&beyond), [(BEYOND_CALIBRATION, ValidityState::Suspect)]);
+    let reason = &beyond.validity.reasons[0];
+    assert_eq!((reason.observed, reason.limit), (1.25, 1.0));
+    assert!(reason.message.contains("used 125 % of what this machine can measure within 0.5 ms"), "{}", reason.message);
+    near(point(limits(1e9, 5.0)).client.headroom.unwrap().used_share, 2.0);
+    // Judged again from what is stored.
+    assert_eq!(rejudge(&beyond, &spec(vec![class("base")]).judge_spec()).validity, beyond.validity);
+    assert_eq!(measure(spec(vec![class("base")]), (0..100).map(request).collect()).0.client.headroom, None);
 }
 
 #[test]

@@ -83,6 +83,38 @@ pub struct ClientReport {
     /// Prompts sent more than once without being asked to.
     #[serde(default)]
     pub prompts_repeated: u64,
+    /// How near the point came to what this machine can measure; absent without a calibration that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headroom: Option<Headroom>,
+}
+
+/// The load of a point beside the largest that this machine measured within a bound (`bench calibrate`). Loads are those
+/// of the busiest second of the window, each by itself. A limit is absent where the calibration did not find one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Headroom {
+    /// Largest p99 error of TTFT and ITL, in milliseconds, of the loads within the limits.
+    pub bound_ms: f64,
+    /// Content events per second.
+    pub events_per_s: f64,
+    /// Their limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_limit_per_s: Option<f64>,
+    /// Requests in flight.
+    pub streams: f64,
+    /// Their limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams_limit: Option<f64>,
+    /// Requests sent per second.
+    pub requests_per_s: f64,
+    /// Their limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_limit_per_s: Option<f64>,
+    /// The largest of the three loads as a share of its limit; above 1 the point is suspect.
+    pub used_share: f64,
+    /// When the calibration was made, RFC 3339.
+    pub calibrated_at: String,
+    /// Whether it was made on this machine with this version; one that was not is not used.
+    pub host_matches: bool,
 }
 
 /// Reads of received data, by the origin of their stamps.

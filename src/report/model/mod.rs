@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use client::{ClientReport, Connections, Descriptors, Ports, Reads, TcpReport, WorkerReport};
+pub use client::{ClientReport, Connections, Descriptors, Headroom, Ports, Reads, TcpReport, WorkerReport};
 pub use judgement::{
     Bound, Errors, Goodput, Interval, JudgedBy, ReasonCount, SloReport, Validity, ValidityReason, ValidityState,
     Verdict,

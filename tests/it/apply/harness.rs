@@ -144,7 +144,7 @@ impl World {
             }
         }
         command.args(args).current_dir(self.dir.path()).envs(&self.env);
-        command.env("BENCH_SPOOL", self.path("spool")).env("COLUMNS", "160");
+        command.env("BENCH_SPOOL", self.path("spool")).env("COLUMNS", "160").env("BENCH_CALIBRATION", "");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

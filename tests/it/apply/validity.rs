@@ -8,7 +8,7 @@ use std::time::Duration;
 use llm_bench::report::model::{PointReport, Report, ValidityState};
 use nix::sys::signal::Signal;
 
-use super::harness::{ANY_CLIENT, ONE_USER, Ran, World, files, scenario, skipped, wait_until};
+use super::harness::{ANY_CLIENT, ONE_USER, Ran, World, scenario, skipped, wait_until};
 use super::server::Server;
 
 const LOAD: &str = "[load]\nkind = \"constant\"\nrate_per_s = 40\n";

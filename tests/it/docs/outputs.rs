@@ -15,6 +15,7 @@ fn output_of(line: &str) -> String {
         .current_dir(root())
         .env("NO_COLOR", "1")
         .env("COLUMNS", "110")
+        .env("BENCH_CALIBRATION", "")
         .env_remove("BENCH_URL")
         .output()
         .unwrap();
