@@ -182,6 +182,9 @@ impl Builtin {
     }
 }
 
+/// More letters than the longest word or ending has.
+const LONGEST_RUN: usize = 32;
+
 impl Tokenizer for Builtin {
     fn name(&self) -> &'static str {
         "builtin"
@@ -216,8 +219,10 @@ impl Tokenizer for Builtin {
     }
 }
 
+/// Letters at the start, as far as they can matter: a token has fewer. Without this bound a megabyte of letters would take
+/// a megabyte of steps for each of its tokens.
 fn letter_run(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count()
+    bytes.iter().take(LONGEST_RUN).take_while(|byte| byte.is_ascii_alphabetic()).count()
 }
 
 fn digits(bytes: &[u8]) -> (u32, usize) {
@@ -314,5 +319,19 @@ impl Table {
 impl Slot {
     fn text(&self) -> &[u8] {
         &self.key[..self.length as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_letters_takes_time_in_proportion_and_no_token_is_as_long_as_the_bound() {
+        let tokenizer = Builtin::new();
+        let longest = tokenizer.words().iter().map(|word| word.len()).chain(ENDINGS.iter().map(|ending| ending.len()));
+        assert!(longest.max().unwrap() < LONGEST_RUN);
+        // Four megabytes of pairs: with the square of it this test would not end.
+        assert_eq!(tokenizer.count(&"x".repeat(4 << 20)), 2 << 20);
     }
 }
