@@ -14,7 +14,9 @@ use super::gate::Gate;
 use super::pacer::Pacer;
 use super::request::{Counters, WorkerContext};
 use super::window::Window;
-use super::{Connections, EngineError, EngineStats, Job, LoopPlan, StampFacts, Stop, StopLevel, Target, closed, open, prepare};
+use super::{
+    Connections, EngineError, EngineStats, Job, LoopPlan, StampFacts, Stop, StopLevel, Target, closed, open, prepare,
+};
 use crate::measure::timeline::Timeline;
 use crate::protocol::reason;
 use crate::transport::{Ahead, Cancel, ClockSource, Pace, TransportFacts};

@@ -369,10 +369,8 @@ impl Transport for Blocking {
 
 #[test]
 fn a_loop_that_is_held_up_says_so() {
-    let job = Job {
-        transport: Arc::new(|| Ok(Box::new(Blocking))),
-        ..job(open_plan(50 * MS, 0, 4), &Script::taking(1), 1)
-    };
+    let job =
+        Job { transport: Arc::new(|| Ok(Box::new(Blocking))), ..job(open_plan(50 * MS, 0, 4), &Script::taking(1), 1) };
     let (_, stats) = run(job);
     // Held up for 350 ms, turning every 100 ms: at least 250 ms late once.
     assert!(stats.loop_lag.max() >= 250 * MS, "{} ns", stats.loop_lag.max());

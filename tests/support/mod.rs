@@ -5,3 +5,4 @@
 pub mod gcs;
 pub mod metadata;
 pub mod proxy;
+pub mod scripted;
