@@ -279,7 +279,7 @@ pub struct CalibrateArgs {
     /// of user space.
     #[arg(long, value_enum, default_value_t, value_name = "WHOSE")]
     pub stamps: Stamps,
-    /// Where the result goes. [default: bench/calibration.json in the user's state directory; with `--streams` or `--requests` nowhere]
+    /// Where the result goes. [default: bench/calibration.json in the user's state directory; with `--streams`, `--requests` or `--stamps user` nowhere]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// What is printed on stdout at the end.

@@ -14,13 +14,14 @@ use http::{HeaderMap, StatusCode};
 use llm_bench::apply::point;
 use llm_bench::calibrate::cell::{self, CellLoad, CellSetup};
 use llm_bench::calibrate::child::{Beat, ChildOptions, MetronomeProcess, READY};
-use llm_bench::calibrate::run::limits;
 use llm_bench::calibrate::stored::{Calibration, Limit, LimitedBy, Limits, Machine};
 use llm_bench::calibrate::truth::{ReceivedBy, Truth};
 use llm_bench::engine::clock::PointClock;
 use llm_bench::measure::timeline::Answer;
 use llm_bench::protocol::{BodyEnd, Decoder};
-use llm_bench::transport::{Cancel, ClockSource, ExchangeFuture, Outgoing, Stamping, Transport};
+use llm_bench::transport::{
+    Ahead, AheadFuture, Cancel, ClockSource, ExchangeFuture, Outgoing, Pace, Stamping, Transport, TransportFacts,
+};
 use llm_bench::units::Nanos;
 use serde_json::Value;
 
@@ -265,8 +266,16 @@ impl Transport for Late {
         })
     }
 
+    fn open_ahead<'a>(&'a self, ahead: &'a [Ahead], pace: &'a Pace, cancel: &'a Cancel) -> AheadFuture<'a> {
+        self.inner.open_ahead(ahead, pace, cancel)
+    }
+
     fn clock_source(&self) -> ClockSource {
         self.inner.clock_source()
+    }
+
+    fn facts(&self) -> TransportFacts {
+        self.inner.facts()
     }
 }
 
@@ -341,41 +350,6 @@ fn a_metronome_ends_with_its_owner() {
     assert_eq!((truth.header.ttft_ns, truth.header.itl_ns, truth.requests.len()), (1, 2, 0));
     let broken = ChildOptions { program: Some("/bin/false".into()), ..ChildOptions::default() };
     assert!(block_on(MetronomeProcess::start(Beat { ttft_ns: 1, itl_ns: 2 }, &log, &broken)).is_err());
-}
-
-#[test]
-fn the_command_prints_stores_and_keeps() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let run = |arguments: &[&str]| {
-        let output = bench()
-            .args(["calibrate", "--streams", "20", "--rates", "20", "--requests", "20", "--duration", "200ms"])
-            .args(arguments)
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", text(output.stderr));
-        (text(output.stdout), text(output.stderr))
-    };
-    let (stdout, stderr) = run(&["--bound", "1h", "--format", "json", "--output", "x/c.json", "--keep", "kept"]);
-    let printed: Calibration = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(Calibration::load(&at("x/c.json")).unwrap().as_ref(), Some(&printed));
-    assert_eq!(printed.cells.len(), 2);
-    // Windows this short may hold too few events to pass; what is stored is what was judged.
-    assert_eq!(printed.limits, limits(&printed.cells, printed.bound_ms));
-    assert!(printed.cells.iter().all(|cell| cell.comparison.matched == cell.comparison.requests));
-    assert!(printed.cells.iter().all(|cell| cell.comparison.matched > 0 && cell.comparison.failed == 0));
-    assert_eq!(printed.machine.bench.version, env!("CARGO_PKG_VERSION"));
-    assert!(stderr.contains("20 streams × 20/s: "), "{stderr}");
-    for name in ["streams-20x20", "requests-20"] {
-        assert!(Truth::read(&at("kept").join(format!("{name}.truth.jsonl"))).unwrap().requests.len() > 2);
-        assert!(at("kept").join(format!("{name}.requests.jsonl.gz")).exists());
-    }
-    // A bound that none meets; loads that were listed are not stored unasked.
-    let (stdout, _) = run(&["--bound", "1ns"]);
-    assert!(stdout.contains("beyond the bound") && stdout.contains("– (nothing passed"), "{stdout}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "`x` and `kept` alone");
 }
 
 const SCENARIO: &str = "schema = 1\nname = \"room\"\n\n[backends.main]\nprotocol = \"openai-completions\"\n\

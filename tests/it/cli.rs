@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 mod apply;
+mod calibrate;
 mod help;
 mod init;
 mod options;

@@ -7,7 +7,7 @@ use crate::calibrate::cell::{Cell, CellLoad, CellSetup};
 use crate::calibrate::child::ChildOptions;
 use crate::calibrate::run::{Tries, Verdict, calibrate, judge};
 use crate::calibrate::stored::{Calibration, FORMAT, Limit, LimitedBy, Machine};
-use crate::cli::args::{CalibrateArgs, CalibrateFormat, ServeArgs};
+use crate::cli::args::{CalibrateArgs, CalibrateFormat, ServeArgs, Stamps};
 use crate::cli::commands::apply::default_workers;
 use crate::cli::env::Env;
 use crate::cli::exit::Exit;
@@ -31,8 +31,9 @@ pub fn run(args: &CalibrateArgs, env: &Env) -> Exit {
         Ok(cores) => cores,
         Err(error) => return fail(&format!("cannot bind to cores: {error}")),
     };
-    let listed = !(args.streams.is_empty() && args.requests.is_empty());
-    let path = args.output.clone().or_else(|| if listed { None } else { env.calibration_file() });
+    // A look, not what an apply of this machine is to be held against.
+    let look = !(args.streams.is_empty() && args.requests.is_empty()) || args.stamps == Stamps::User;
+    let path = args.output.clone().or_else(|| if look { None } else { env.calibration_file() });
     let temporary = match tempfile::tempdir() {
         Ok(folder) => folder,
         Err(error) => return fail(&format!("no temporary directory: {error}")),
