@@ -83,7 +83,7 @@ pub struct Exchange {
     pub connected: Option<Nanos>,
     /// When the TLS handshake ended, where there was one.
     pub tls: Option<Nanos>,
-    /// When the first byte was taken for writing.
+    /// When the first byte was taken for writing; of a request that was sent again, for the first time.
     pub sent: Option<Nanos>,
     /// When the response head arrived.
     pub headers: Option<Nanos>,

@@ -60,7 +60,7 @@ struct Attempt {
     sent: Option<Nanos>,
     headers: Option<Nanos>,
     end: Nanos,
-    reused: bool,
+    connection: ConnectionUse,
     /// The server had closed a connection that stood before, and not one byte of an answer came.
     closed_unanswered: bool,
     ended: Result<BodyEnd, NotConnected>,
@@ -110,20 +110,29 @@ impl Http1 {
         decoder: &mut dyn Decoder,
         clock: &PointClock,
         cancel: &Cancel,
-        again: bool,
+        before: Option<&Attempt>,
     ) -> Attempt {
         let mut times = Times::default();
+        let first_sent = before.and_then(|attempt| attempt.sent);
         // What is sent again never meets a connection that may be as stale as the first.
-        let idle = if again { None } else { self.idle(place, clock) };
+        let idle = if before.is_some() { None } else { self.idle(place, clock) };
         let reused = idle.is_some();
         let connection = match idle {
             Some(connection) => connection,
             None => {
                 let origin = self.inner().pool.origin(place);
+                // Opening a connection has a limit of its own, unless the request was on its way before.
+                let overdue = async {
+                    match first_sent {
+                        Some(at) => tokio::time::sleep(left(request.timeout, at, clock)).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 let dialed = tokio::select! {
                     biased;
                     dialed = self.dialer.dial(&origin, Some(clock)) => dialed,
                     why = cancel.cancelled() => return Attempt::unsent(times, clock, Ok(BodyEnd::Cancelled(why))),
+                    () = overdue => return Attempt::unsent(times, clock, Ok(BodyEnd::TimedOut)),
                 };
                 match dialed {
                     Ok(dialed) => {
@@ -151,7 +160,9 @@ impl Http1 {
             end: None,
             clock,
         };
-        let ended = talk.run(request.timeout, decoder, cancel).await;
+        let timeout = first_sent.map_or(request.timeout, |at| left(request.timeout, at, clock));
+        let ended = talk.run(timeout, decoder, cancel).await;
+        let request_is_out = talk.all_written && talk.write_error.is_none();
         let Talk { mut connection, sent, response, end, .. } = talk;
         let closed = matches!(ended, Ok(BodyEnd::Cut(_)) | Err(_));
         let attempt = Attempt {
@@ -160,7 +171,11 @@ impl Http1 {
             headers: response.headers_at(),
             // An answer that is whole ended with its last byte; any other end is noticed now.
             end: end.filter(|_| matches!(ended, Ok(BodyEnd::Complete))).unwrap_or_else(|| clock.now()),
-            reused,
+            connection: match (reused, sent) {
+                (true, _) => ConnectionUse::Reused,
+                (false, Some(_)) => ConnectionUse::Opened,
+                (false, None) => ConnectionUse::Unknown,
+            },
             closed_unanswered: reused && closed && !response.any(),
             ended: ended.or_else(|error| Ok(BodyEnd::Cut(error.to_string()))),
         };
@@ -171,7 +186,8 @@ impl Http1 {
         if attempt.closed_unanswered && !fresh {
             inner.pool.was_closed(place);
         }
-        if response.reusable() && matches!(attempt.ended, Ok(BodyEnd::Complete)) {
+        // Behind a request that is not out, the server would take the next one for the rest of its body.
+        if request_is_out && response.reusable() && matches!(attempt.ended, Ok(BodyEnd::Complete)) {
             connection.used();
             inner.pool.put(place, connection);
         }
@@ -182,8 +198,14 @@ impl Http1 {
 impl Attempt {
     /// No byte of the request left.
     fn unsent(times: Times, clock: &PointClock, ended: Result<BodyEnd, NotConnected>) -> Self {
-        Self { times, sent: None, headers: None, end: clock.now(), reused: false, closed_unanswered: false, ended }
+        let connection = ConnectionUse::Unknown;
+        Self { times, sent: None, headers: None, end: clock.now(), connection, closed_unanswered: false, ended }
     }
+}
+
+/// What is left of a timeout that runs from `at`.
+fn left(timeout: Duration, at: Nanos, clock: &PointClock) -> Duration {
+    timeout.saturating_sub(Duration::from_nanos(clock.now().saturating_sub(at)))
 }
 
 /// One request and its answer on one connection.
@@ -318,10 +340,15 @@ impl Transport for Http1 {
     ) -> ExchangeFuture<'a> {
         Box::pin(async move {
             let place = self.inner().pool.place(&request.url);
-            let mut attempt = self.attempt(place, request, decoder, clock, cancel, false).await;
-            let resent = attempt.closed_unanswered;
-            if resent {
-                attempt = self.attempt(place, request, decoder, clock, cancel, true).await;
+            let mut attempt = self.attempt(place, request, decoder, clock, cancel, None).await;
+            let mut resent = false;
+            if attempt.closed_unanswered {
+                let mut second = self.attempt(place, request, decoder, clock, cancel, Some(&attempt)).await;
+                resent = attempt.sent.is_some() && second.sent.is_some();
+                // Both tries are one request: its time, and its timeout, run from the first byte that left. A server
+                // that holds a request and then drops it must not look quicker for it.
+                second.sent = attempt.sent.or(second.sent);
+                attempt = second;
             }
             Exchange {
                 connect_start: attempt.times.started,
@@ -330,11 +357,7 @@ impl Transport for Http1 {
                 sent: attempt.sent,
                 headers: attempt.headers,
                 end: attempt.end,
-                connection: match (attempt.reused, attempt.sent) {
-                    (true, _) => ConnectionUse::Reused,
-                    (false, Some(_)) => ConnectionUse::Opened,
-                    (false, None) => ConnectionUse::Unknown,
-                },
+                connection: attempt.connection,
                 resent,
                 ended: attempt.ended,
             }
