@@ -96,7 +96,7 @@ impl Dialer {
             let stream = self.connect(origin).await?;
             times.connected = now();
             if !origin.tls {
-                return Ok((stream, None));
+                return Ok::<_, NotConnected>((stream, None));
             }
             let session = self.handshake(&stream, origin).await?;
             times.tls = now();
@@ -110,7 +110,11 @@ impl Dialer {
                 Ok(Dialed { stream, tls, times })
             }
             Ok(Err(why)) => {
-                self.forget(origin);
+                // The client's own limits say nothing about an address, and without descriptors no resolver answers:
+                // the next failure would look like the server's.
+                if !reason::is_clients_own(why.code) {
+                    self.forget(origin);
+                }
                 Err(DialError { why, started: times.started })
             }
             Err(_) => {
@@ -146,11 +150,16 @@ impl Dialer {
         if let Some(known) = known {
             return Ok(known);
         }
-        let dns = |error: &dyn std::fmt::Display| NotConnected { code: reason::DNS, detail: error.to_string() };
+        let dns = |detail: String| NotConnected { code: reason::DNS, detail };
         let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
-        let found: Vec<SocketAddr> = found.map_err(|error| dns(&error))?.collect();
+        let found: Vec<SocketAddr> = found
+            .map_err(|error| match is_out_of_descriptors(&error) {
+                true => NotConnected { code: reason::NO_DESCRIPTORS, detail: error.to_string() },
+                false => dns(error.to_string()),
+            })?
+            .collect();
         if found.is_empty() {
-            return Err(dns(&"the name has no address"));
+            return Err(dns("the name has no address".to_owned()));
         }
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.clone(), found.clone());
         Ok(found)
