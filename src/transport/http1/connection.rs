@@ -18,7 +18,14 @@ pub(super) struct Connection {
     tls: Option<Box<ClientConnection>>,
     /// Whether it has carried an answer.
     used: bool,
+    /// Stamp of the last read that brought bytes.
+    last_at: Option<Nanos>,
 }
+
+/// Stamps of one stream that are closer than this are one stamp. The kernel's are put on the monotonic clock with an
+/// offset that is read anew each time, with a noise of some hundred nanoseconds: the two halves of a segment that did
+/// not fit into one read would be told apart by it, and the later one might come out as the earlier.
+const RESOLUTION_NS: Nanos = 1_000;
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +38,7 @@ pub(super) enum Got {
 
 impl Connection {
     pub(super) fn new(dialed: Dialed) -> Self {
-        Self { stream: dialed.stream, tls: dialed.tls, used: false }
+        Self { stream: dialed.stream, tls: dialed.tls, used: false, last_at: None }
     }
 
     /// Whether it has carried no answer yet.
@@ -63,7 +70,11 @@ impl Connection {
 
     /// One read of what is there. `WouldBlock` when nothing is.
     fn read(&mut self, reader: &mut Reader, clock: &PointClock, sink: &mut dyn FnMut(&[u8], Nanos)) -> io::Result<Got> {
-        let (bytes, at) = reader.read(&self.stream, clock)?;
+        let (bytes, mut at) = reader.read(&self.stream, clock)?;
+        if !bytes.is_empty() {
+            at = self.last_at.filter(|last| at < last.saturating_add(RESOLUTION_NS)).unwrap_or(at);
+            self.last_at = Some(at);
+        }
         let Some(tls) = &mut self.tls else {
             if bytes.is_empty() {
                 return Ok(Got::End);
