@@ -1,7 +1,7 @@
 //! Integration tests: apply. The real binary, real sockets, real signals.
 
 mod failures;
-mod harness;
+pub(crate) mod harness;
 mod interruption;
 mod llamacpp;
 mod probe;

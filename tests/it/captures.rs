@@ -19,7 +19,9 @@ use llm_bench::protocol::openai::completions::OpenaiCompletions;
 use llm_bench::protocol::{BodyEnd, BodyOptions, Protocol, models};
 use serde::Deserialize;
 
-use support::{Captured, take_apart};
+pub(crate) use support::take_apart;
+
+use support::Captured;
 
 /// One row of `tests/wire/expected.json`.
 #[derive(Debug, Deserialize)]

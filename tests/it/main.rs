@@ -7,6 +7,7 @@ mod captures;
 mod cli;
 mod diagnostics;
 mod docs;
+mod faults;
 mod k8s;
 mod plan;
 mod report;

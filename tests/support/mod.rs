@@ -6,3 +6,4 @@ pub mod closed;
 pub mod gcs;
 pub mod metadata;
 pub mod proxy;
+pub mod scripted;

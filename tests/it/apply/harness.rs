@@ -17,10 +17,10 @@ use serde_json::Value;
 const FOREIGN: [&str; 6] = ["AWS_", "GOOGLE_", "AZURE_", "BENCH_", "OPENAI_", "GCE_"];
 
 /// Longest time that anything is waited for: a machine that is this slow is broken.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Limits that no loaded machine passes: for tests that are not about validity.
-pub(super) const ANY_CLIENT: &str = "[validity]
+pub(crate) const ANY_CLIENT: &str = "[validity]
 dispatch_lag_suspect_share = 1e9
 dispatch_lag_invalid_share = 1e9
 started_suspect_share = 0
@@ -33,10 +33,10 @@ steal_suspect_share = 1
 ";
 
 /// One user, so that the n-th request of the server is the n-th of the scenario (the probe is its first).
-pub(super) const ONE_USER: &str = "[load]\nkind = \"users\"\nusers = 1\n";
+pub(crate) const ONE_USER: &str = "[load]\nkind = \"users\"\nusers = 1\n";
 
 /// A scenario with one class: `backend` holds further keys of the backend, `rest` further tables.
-pub(super) fn scenario(url: &str, backend: &str, load: &str, measure: &str, rest: &str) -> String {
+pub(crate) fn scenario(url: &str, backend: &str, load: &str, measure: &str, rest: &str) -> String {
     format!(
         "schema = 1
 name = \"test\"
@@ -70,73 +70,73 @@ drain = {{ max = \"60s\" }}
 }
 
 /// A scenario whose points take a fraction of a second: one user, `requests` requests, an axis over `users`.
-pub(super) fn sweep(url: &str, requests: u32, users: &[u32]) -> String {
+pub(crate) fn sweep(url: &str, requests: u32, users: &[u32]) -> String {
     let axis = format!("[[sweep]]\naxis = \"load.users\"\nvalues = {users:?}\n");
     scenario(url, "", ONE_USER, &format!("{{ requests = {requests} }}"), &axis)
 }
 
 /// The same with an axis over the length of the answers, by which a server can tell the points apart. The probe asks
 /// for 4 tokens.
-pub(super) fn sweep_tokens(url: &str, requests: u32, tokens: &[u32]) -> String {
+pub(crate) fn sweep_tokens(url: &str, requests: u32, tokens: &[u32]) -> String {
     let axis = format!("[[sweep]]\naxis = \"workloads.short.output_tokens.value\"\nvalues = {tokens:?}\n");
     scenario(url, "", ONE_USER, &format!("{{ requests = {requests} }}"), &axis)
 }
 
 /// A temporary place with a scenario and a store.
-pub(super) struct World {
-    pub(super) dir: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
     env: BTreeMap<String, String>,
 }
 
 /// What a finished command left.
 #[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl World {
-    pub(super) fn new(scenario: &str) -> Self {
+    pub(crate) fn new(scenario: &str) -> Self {
         let world = Self { dir: tempfile::tempdir().unwrap(), env: BTreeMap::new() };
         world.write("scenario.toml", scenario);
         fs::create_dir(world.path("spool")).unwrap();
         world
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(super) fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.path("store")
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// Replaces text of the scenario that must be there.
-    pub(super) fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = self.read("scenario.toml");
         assert!(text.contains(from), "`{from}` is not in the scenario");
         self.write("scenario.toml", &text.replace(from, to));
     }
 
-    pub(super) fn set_env(&mut self, name: &str, value: &str) {
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         self.env.insert(name.to_owned(), value.to_owned());
     }
 
-    pub(super) fn unset_env(&mut self, name: &str) {
+    pub(crate) fn unset_env(&mut self, name: &str) {
         self.env.remove(name);
     }
 
     /// `bench ARGS` in this place, without the variables of the surroundings.
-    pub(super) fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
         for (name, _) in std::env::vars_os() {
             if FOREIGN.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
@@ -149,17 +149,17 @@ impl World {
         command
     }
 
-    pub(super) fn bench(&self, args: &[&str]) -> Ran {
+    pub(crate) fn bench(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
     }
 
     /// `bench apply scenario.toml --store store ARGS`.
-    pub(super) fn apply(&self, args: &[&str]) -> Ran {
+    pub(crate) fn apply(&self, args: &[&str]) -> Ran {
         self.bench(&Self::apply_args(args))
     }
 
     /// The same, left running.
-    pub(super) fn start(&self, args: &[&str]) -> Running {
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
         Running::spawn(&mut self.command(&Self::apply_args(args)))
     }
 
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// `bench apply --format json`: the report in its wrapper.
-    pub(super) fn apply_json(&self, args: &[&str]) -> (Ran, Applied) {
+    pub(crate) fn apply_json(&self, args: &[&str]) -> (Ran, Applied) {
         let mut all = vec!["--format", "json"];
         all.extend(args);
         let ran = self.apply(&all);
@@ -179,18 +179,18 @@ impl World {
     }
 
     /// Files of the store whose path ends like this, sorted.
-    pub(super) fn stored(&self, suffix: &str) -> Vec<PathBuf> {
+    pub(crate) fn stored(&self, suffix: &str) -> Vec<PathBuf> {
         files(&self.store()).into_iter().filter(|path| path.to_string_lossy().ends_with(suffix)).collect()
     }
 
     /// All final reports.
-    pub(super) fn reports(&self) -> Vec<Report> {
+    pub(crate) fn reports(&self) -> Vec<Report> {
         let paths = self.stored("/report.json").into_iter().filter(|path| !path.to_string_lossy().contains("/points/"));
         paths.map(|path| Report::from_slice(&fs::read(path).unwrap()).unwrap()).collect()
     }
 
     /// The records of the only point of a run.
-    pub(super) fn records_of(&self, run: &str) -> Vec<RequestRecord> {
+    pub(crate) fn records_of(&self, run: &str) -> Vec<RequestRecord> {
         let mut paths = self.stored("requests.jsonl.gz");
         paths.retain(|path| path.components().any(|part| part.as_os_str() == run));
         assert_eq!(paths.len(), 1, "{paths:?}");
@@ -198,24 +198,24 @@ impl World {
     }
 
     /// The records of the only point of the only run.
-    pub(super) fn records(&self) -> Vec<RequestRecord> {
+    pub(crate) fn records(&self) -> Vec<RequestRecord> {
         let paths = self.stored("requests.jsonl.gz");
         assert_eq!(paths.len(), 1, "{paths:?}");
         records(&paths[0])
     }
 }
 
-pub(super) fn records(path: &Path) -> Vec<RequestRecord> {
+pub(crate) fn records(path: &Path) -> Vec<RequestRecord> {
     let bytes = fs::read(path).unwrap();
     RequestsReader::new(bytes.as_slice()).collect::<Result<_, _>>().unwrap()
 }
 
 /// The JSON of `bench apply --format json`.
 #[derive(Debug)]
-pub(super) struct Applied {
-    pub(super) report: Report,
-    pub(super) measured: u64,
-    pub(super) json: Value,
+pub(crate) struct Applied {
+    pub(crate) report: Report,
+    pub(crate) measured: u64,
+    pub(crate) json: Value,
 }
 
 impl Applied {
@@ -226,14 +226,14 @@ impl Applied {
         Self { report, measured: json["measured_points"].as_u64().unwrap(), json }
     }
 
-    pub(super) fn point(&self) -> &PointReport {
+    pub(crate) fn point(&self) -> &PointReport {
         assert_eq!(self.report.points.len(), 1);
         &self.report.points[0]
     }
 }
 
 impl Ran {
-    pub(super) fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -242,21 +242,21 @@ impl Ran {
     }
 
     #[track_caller]
-    pub(super) fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 }
 
 /// A running command; killed when dropped. What it says on stderr can be read as it comes.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Option<Child>,
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    pub(super) fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let (stderr, shared) = (child.stderr.take().unwrap(), Arc::<Mutex<String>>::default());
         let said = Arc::clone(&shared);
@@ -270,26 +270,26 @@ impl Running {
         Self { child: Some(child), stderr: shared, reader: Some(reader) }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
     /// Waits until it has said this on stderr.
     #[track_caller]
-    pub(super) fn says(&self, text: &str) {
+    pub(crate) fn says(&self, text: &str) {
         wait_until(text, || self.stderr.lock().unwrap().contains(text));
     }
 
-    pub(super) fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    pub(super) fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
-    pub(super) fn wait(mut self) -> Ran {
+    pub(crate) fn wait(mut self) -> Ran {
         let mut ran = Ran::of(self.child.take().unwrap().wait_with_output().unwrap());
         self.reader.take().unwrap().join().unwrap();
         ran.stderr = std::mem::take(&mut self.stderr.lock().unwrap());
@@ -297,12 +297,12 @@ impl Running {
     }
 
     /// Waits without reading what it printed, for a process that was killed.
-    pub(super) fn reap(mut self) -> ExitStatus {
+    pub(crate) fn reap(mut self) -> ExitStatus {
         self.child.take().unwrap().wait().unwrap()
     }
 
     /// Processes that it started, found by their parent.
-    pub(super) fn children(&self) -> Vec<u32> {
+    pub(crate) fn children(&self) -> Vec<u32> {
         children_of(self.pid())
     }
 }
@@ -317,7 +317,7 @@ impl Drop for Running {
 }
 
 /// Ids of processes whose parent is `pid`.
-pub(super) fn children_of(pid: u32) -> Vec<u32> {
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     numbers.filter(|candidate| parent(*candidate) == Some(pid)).collect()
 }
@@ -329,7 +329,7 @@ fn parent(pid: u32) -> Option<u32> {
 }
 
 /// Whether a process exists and is no zombie.
-pub(super) fn alive(pid: u32) -> bool {
+pub(crate) fn alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|stat| Some(stat.rsplit_once(')')?.1.split_whitespace().next()? != "Z"))
@@ -338,7 +338,7 @@ pub(super) fn alive(pid: u32) -> bool {
 
 /// Polls until it holds; panics after [`PATIENCE`].
 #[track_caller]
-pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
@@ -347,7 +347,7 @@ pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// All files below a folder, sorted.
-pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -362,6 +362,6 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Says loudly what was not tested, and why.
-pub(super) fn skipped(what: &str, why: &str) {
+pub(crate) fn skipped(what: &str, why: &str) {
     eprintln!("SKIPPED: {what}: {why}");
 }

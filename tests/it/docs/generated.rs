@@ -19,6 +19,11 @@ fn the_list_of_reasons_is_current() {
 }
 
 #[test]
+fn the_table_of_faults_is_current() {
+    committed("docs/faults.md", &crate::faults::page::page());
+}
+
+#[test]
 fn every_option_is_in_the_reference() {
     let page = fs::read_to_string(root().join("docs/cli.md")).unwrap();
     let mut root = Cli::command();

@@ -1,0 +1,11 @@
+//! Servers that fail in every way, against the transport alone and against whole points.
+
+pub(crate) mod page;
+
+mod answers;
+mod client;
+mod connections;
+mod floods;
+mod stamps;
+mod table;
+mod transport;
