@@ -1,5 +1,6 @@
 //! A server on raw TCP that does exactly what a script says, byte by byte, and remembers what it saw.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,10 @@ impl Event {
         self.0.1.notify_all();
     }
 
+    pub fn is_set(&self) -> bool {
+        *lock(&self.0.0)
+    }
+
     #[track_caller]
     pub fn wait(&self) {
         let (_guard, waited) =
@@ -53,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Log {
     connections: usize,
     /// Connections whose script has not ended.
-    live: usize,
+    live: BTreeSet<usize>,
     seen: Vec<Seen>,
     open: Vec<(usize, TcpStream)>,
 }
@@ -69,6 +74,8 @@ pub struct Conn {
     pub number: usize,
     /// Pause before each read of up to 64 KiB, in milliseconds.
     pub pause_ms: u64,
+    /// A note of the script to itself.
+    pub answered: bool,
     wire: Wire,
     unread: Vec<u8>,
     log: Arc<Mutex<Log>>,
@@ -139,6 +146,13 @@ impl Conn {
         Some(seen)
     }
 
+    /// Changes the keys of TLS: bytes of the server that no request asked for.
+    pub fn change_keys(&mut self) {
+        let Wire::Tls(stream) = &mut self.wire else { panic!("no TLS") };
+        stream.conn.refresh_traffic_keys().unwrap();
+        stream.flush().unwrap();
+    }
+
     /// Writes; whether the client took it. With TLS one call is one record, up to its largest size.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let bytes = bytes.as_ref();
@@ -193,7 +207,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut log = lock(&self.log);
         log.open.retain(|(open, _)| *open != self.number);
-        log.live -= 1;
+        log.live.remove(&self.number);
     }
 }
 
@@ -236,13 +250,21 @@ impl Scripted {
                     let mut log = lock(&log);
                     let number = log.connections;
                     log.connections += 1;
-                    log.live += 1;
+                    log.live.insert(number);
                     log.open.push((number, stream.try_clone().unwrap()));
                     number
                 };
                 let open = Open { number, log: Arc::clone(&log) };
                 let wire = Wire::Plain(stream);
-                let conn = Conn { number, pause_ms: 0, wire, unread: Vec::new(), log: Arc::clone(&log), _open: open };
+                let conn = Conn {
+                    number,
+                    pause_ms: 0,
+                    answered: false,
+                    wire,
+                    unread: Vec::new(),
+                    log: Arc::clone(&log),
+                    _open: open,
+                };
                 let script = Arc::clone(&script);
                 thread::Builder::new().stack_size(256 << 10).spawn(move || script(conn)).unwrap();
             }
@@ -285,16 +307,18 @@ impl Scripted {
 
     /// Resets every open connection whose script is reading.
     pub fn reset_all(&self) {
-        for (_, stream) in lock(&self.log).open.drain(..) {
+        let open: Vec<_> = lock(&self.log).open.drain(..).collect();
+        let began = Instant::now();
+        for (number, stream) in open {
             linger(&stream);
             // The script holds the socket too, so dropping this copy sends nothing; a shutdown of the reading side
             // wakes the script, and the last copy to go sends RST.
             let _ = stream.shutdown(Shutdown::Read);
-        }
-        let began = Instant::now();
-        while lock(&self.log).live > 0 {
-            assert!(began.elapsed() < PATIENCE, "a script goes on");
-            thread::yield_now();
+            drop(stream);
+            while lock(&self.log).live.contains(&number) {
+                assert!(began.elapsed() < PATIENCE, "a script goes on");
+                thread::yield_now();
+            }
         }
     }
 }

@@ -219,7 +219,7 @@ pub(crate) struct Applied {
 }
 
 impl Applied {
-    fn read(ran: &Ran) -> Self {
+    pub(crate) fn read(ran: &Ran) -> Self {
         let json: Value = serde_json::from_str(ran.stdout.trim()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
         let report = Report::from_slice(json["report"].to_string().as_bytes()).unwrap();
         assert_eq!(json["exit_code"].as_i64(), ran.code.map(i64::from), "{ran:?}");
