@@ -77,7 +77,7 @@ pub(crate) fn sweep(url: &str, requests: u32, users: &[u32]) -> String {
 
 /// The same with an axis over the length of the answers, by which a server can tell the points apart. The probe asks
 /// for 4 tokens.
-pub(super) fn sweep_tokens(url: &str, requests: u32, tokens: &[u32]) -> String {
+pub(crate) fn sweep_tokens(url: &str, requests: u32, tokens: &[u32]) -> String {
     let axis = format!("[[sweep]]\naxis = \"workloads.short.output_tokens.value\"\nvalues = {tokens:?}\n");
     scenario(url, "", ONE_USER, &format!("{{ requests = {requests} }}"), &axis)
 }

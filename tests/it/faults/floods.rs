@@ -148,7 +148,7 @@ fn captured_streams_cut_anywhere_on_the_socket_give_the_same_answer() {
     });
     let client = Client::new(Stamping::Kernel);
     let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config {
-        cases: 60,
+        cases: 30,
         // Where it fails is printed; the split does not bring the kernel's timing back.
         failure_persistence: None,
         ..Default::default()
