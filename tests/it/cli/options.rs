@@ -11,7 +11,8 @@ fn exercised() -> BTreeMap<String, Vec<String>> {
     let mut by_command: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        for list in source.split("[\"").skip(1) {
+        // A long list begins on a line of its own.
+        for list in source.split('[').filter_map(|list| list.trim_start().strip_prefix('"')) {
             let list = list.split(']').next().unwrap_or_default();
             let mut words = list.split('"').step_by(2).map(str::to_owned);
             let Some(command) = words.next() else { continue };
