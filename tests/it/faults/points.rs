@@ -291,10 +291,11 @@ fn a_storm_of_503_leaves_no_number_and_no_pass() {
 #[test]
 fn a_client_without_descriptors_is_told_apart_from_a_failing_server() {
     let order = Order::default();
-    // Each answer takes so long that far more connections are wanted at once than the client may open.
+    // Each answer takes so long that far more connections are wanted at once than the client may open, even by one that
+    // takes seconds to send them all.
     let server = Scripted::start(move |conn| {
         serve(conn, &order, |_, mut conn| {
-            thread::sleep(Duration::from_millis(1200));
+            thread::sleep(Duration::from_millis(3000));
             conn.write(whole()).then_some(conn)
         });
     });

@@ -9,7 +9,7 @@ use super::answers::{DONE, HEAD, LAST_CHUNK, body, chunk, event, last_event, usa
 use crate::support::scripted::Conn;
 
 /// The request timeout that the rows are written for: far above what an answer takes, short enough to wait for.
-pub(super) const TIMEOUT: Duration = Duration::from_millis(1000);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(2000);
 /// A stall that is shorter.
 pub(super) const SHORT_STALL: Duration = Duration::from_millis(60);
 

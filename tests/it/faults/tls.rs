@@ -329,14 +329,14 @@ fn the_timeout_does_not_hold_the_handshake() {
     let authority = Authority::new();
     let (config, order) = (authority.server("localhost"), Order::default());
     let server = Scripted::start(move |conn| {
-        std::thread::sleep(Duration::from_millis(600));
+        std::thread::sleep(Duration::from_millis(1600));
         serve(conn.tls(&config), &order, |_, mut conn| {
             conn.write(whole().replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n"));
             conn.close();
             None
         });
     });
-    let text = scenario(&url(&server), "timeout = \"500ms\"", ONE_USER, "{ requests = 2 }", "");
+    let text = scenario(&url(&server), "timeout = \"1500ms\"", ONE_USER, "{ requests = 2 }", "");
     let (ran, applied) = authority.world(&text).apply_json(&[]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(applied.point().outcomes.completed, 2);
