@@ -131,7 +131,6 @@ impl Users {
         let RequestId::Closed { user, turn } = prepared.id else { return };
         (prepared.at, prepared.phase) = (at, phase);
         self.count(&prepared);
-        self.bodies.wish(user, turn + 1);
         let dispatched = self.context.clock.now();
         let (context, ended) = (Arc::clone(&self.context), self.ended.clone());
         self.requests.spawn(async move {
@@ -141,6 +140,7 @@ impl Users {
             let _ = ended.send((user, end));
             context.deliver(timeline).await;
         });
+        self.bodies.wish(user, turn + 1);
     }
 
     fn count(&mut self, prepared: &Prepared) {

@@ -25,6 +25,7 @@ mod gate;
 mod open;
 pub mod pacer;
 mod prepare;
+pub mod priority;
 mod request;
 mod run;
 pub mod stop;

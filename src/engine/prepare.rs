@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::window::Window;
-use super::{Job, LoopPlan};
+use super::{Job, LoopPlan, priority};
 use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::Ask;
 use crate::transport::Outgoing;
@@ -69,6 +69,7 @@ pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::R
     let bytes = Arc::new(AtomicUsize::new(0));
     let (job, window, waiting) = (job.clone(), Arc::clone(window), Arc::clone(&bytes));
     thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
+        priority::behind_workers();
         let LoopPlan::Open { schedule, .. } = &job.plan else { return };
         let mine = schedule().filter(|arrival| arrival.index % job.workers as u64 == worker as u64);
         for arrival in mine {
@@ -114,6 +115,7 @@ pub(super) fn closed(job: &Job, worker: usize) -> std::io::Result<ClosedBodies> 
     let (sender, ready) = mpsc::unbounded_channel();
     let job = job.clone();
     thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
+        priority::behind_workers();
         let mut pending: VecDeque<(u32, u32)> = VecDeque::new();
         while let Ok(wish) = wished.recv() {
             pending.push_back(wish);

@@ -19,8 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Seen {
     /// Number of its connection, from 0.
     pub connection: usize,
-    /// Number of the request among all with this method, from 0.
-    pub number: usize,
     pub method: String,
     pub path: String,
     pub head: String,
@@ -122,8 +120,7 @@ impl Conn {
         let mut words = head.split_whitespace();
         let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
         let mut log = lock(&self.log);
-        let number = log.seen.iter().filter(|seen| seen.method == method).count();
-        let seen = Seen { connection: self.number, number, method, path, head, body: Vec::new() };
+        let seen = Seen { connection: self.number, method, path, head, body: Vec::new() };
         log.seen.push(seen.clone());
         Some(seen)
     }
