@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::attribution::record_of;
+use super::attribution::{EventCounts, record_of};
 use super::class::ClassTotals;
 use super::facts::EngineFacts;
 use super::headroom::{CalibratedLimits, LoadSlices};
@@ -68,6 +68,7 @@ pub struct Accumulator {
     tallies: Vec<Option<Tally>>,
     window: WindowTally,
     load: LoadSlices,
+    counts: Vec<EventCounts>,
 }
 
 /// A measured point without its place in a plan.
@@ -83,6 +84,7 @@ impl Accumulator {
             tallies: spec.classes.iter().map(|class| class.slo.as_ref().map(Tally::new)).collect(),
             window: WindowTally::new(spec.window_start_ns, spec.window_end_ns, classes),
             load: LoadSlices::default(),
+            counts: vec![EventCounts::default(); classes],
             spec,
         }
     }
@@ -103,11 +105,11 @@ impl Accumulator {
             self.totals[class].observe_unmeasured(phase, timeline.answer.outcome);
             // Tokenising is the expensive part; only a warm-up answer that reaches the window needs it.
             if timeline.answer.outcome == Outcome::Completed && self.reaches_window(&timeline) {
-                self.window.observe(class, &record_of(timeline, spec));
+                self.window.observe(class, &record_of(timeline, spec, &mut self.counts[class]));
             }
             return None;
         }
-        let record = record_of(timeline, spec);
+        let record = record_of(timeline, spec, &mut self.counts[class]);
         self.totals[class].observe(&record);
         self.window.observe(class, &record);
         if let Some(tally) = &mut self.tallies[class] {

@@ -1,15 +1,40 @@
 //! Timeline to record: tokens of events and answers, off the hot path.
 
+use std::collections::HashMap;
+
 use super::accumulator::ClassSpec;
 use super::timeline::{Answer, ContentEvent, Timeline};
 use crate::report::model::TokenAttribution;
 use crate::report::requests::{EventsRecord, KindRun, OutputSource, RequestRecord, TokensRecord};
 use crate::tokens::Tokenizer;
 
-/// The record of a request, its tokens counted and attributed to its events.
-pub fn record_of(timeline: Timeline, class: &ClassSpec) -> RequestRecord {
+/// Event texts whose token count is remembered.
+const KNOWN: usize = 16_384;
+/// Longest text that is remembered.
+const KNOWN_BYTES: usize = 32;
+
+/// Token counts of the short texts that events bring again and again: a tokenizer takes microseconds for each.
+#[derive(Clone, Debug, Default)]
+pub struct EventCounts(HashMap<Box<str>, u32>);
+
+impl EventCounts {
+    /// Tokens of an event's text. A content event is non-empty, so it carries at least part of a token.
+    fn count(&mut self, text: &str, tokenizer: &dyn Tokenizer) -> u32 {
+        if let Some(count) = self.0.get(text) {
+            return *count;
+        }
+        let count = u32::try_from(tokenizer.count(text)).unwrap_or(u32::MAX).max(1);
+        if text.len() <= KNOWN_BYTES && self.0.len() < KNOWN {
+            self.0.insert(text.into(), count);
+        }
+        count
+    }
+}
+
+/// The record of a request, its tokens counted and attributed to its events. `counts` belongs to the class.
+pub fn record_of(timeline: Timeline, class: &ClassSpec, counts: &mut EventCounts) -> RequestRecord {
     let tokenizer = class.tokenizer.as_deref();
-    let events = events_of(&timeline.answer.events, tokenizer);
+    let events = events_of(&timeline.answer.events, tokenizer, counts);
     let tokens = tokens_of(&timeline, events.as_ref(), tokenizer);
     let Answer { outcome, reason, empty_events, finish_reason, model, retry_after_s, .. } = timeline.answer;
     RequestRecord {
@@ -31,7 +56,11 @@ pub fn record_of(timeline: Timeline, class: &ClassSpec) -> RequestRecord {
 
 /// Events in compact form. Tokens of an event: as the server said, else the tokenizer on its text, else
 /// one. The weakest source used names the attribution.
-fn events_of(events: &[ContentEvent], tokenizer: Option<&dyn Tokenizer>) -> Option<EventsRecord> {
+fn events_of(
+    events: &[ContentEvent],
+    tokenizer: Option<&dyn Tokenizer>,
+    counts: &mut EventCounts,
+) -> Option<EventsRecord> {
     let first = events.first()?;
     let mut record = EventsRecord {
         first_ns: first.at,
@@ -42,7 +71,7 @@ fn events_of(events: &[ContentEvent], tokenizer: Option<&dyn Tokenizer>) -> Opti
         blurred: Vec::new(),
     };
     for (position, event) in (0..).zip(events) {
-        let (tokens, source) = tokens_of_event(event, tokenizer);
+        let (tokens, source) = tokens_of_event(event, tokenizer, counts);
         record.tokens.push(tokens);
         record.attribution = record.attribution.max(source);
         match record.kinds.last_mut() {
@@ -59,14 +88,14 @@ fn events_of(events: &[ContentEvent], tokenizer: Option<&dyn Tokenizer>) -> Opti
     Some(record)
 }
 
-fn tokens_of_event(event: &ContentEvent, tokenizer: Option<&dyn Tokenizer>) -> (u32, TokenAttribution) {
+fn tokens_of_event(
+    event: &ContentEvent,
+    tokenizer: Option<&dyn Tokenizer>,
+    counts: &mut EventCounts,
+) -> (u32, TokenAttribution) {
     match (event.tokens, tokenizer) {
         (Some(tokens), _) => (tokens, TokenAttribution::Server),
-        // A content event is non-empty, so it carries at least part of a token.
-        (None, Some(tokenizer)) => {
-            let tokens = u32::try_from(tokenizer.count(&event.text)).unwrap_or(u32::MAX);
-            (tokens.max(1), TokenAttribution::Tokenizer)
-        }
+        (None, Some(tokenizer)) => (counts.count(&event.text, tokenizer), TokenAttribution::Tokenizer),
         (None, None) => (1, TokenAttribution::Assumed),
     }
 }
@@ -104,4 +133,27 @@ fn whole_text(answer: &Answer) -> Option<String> {
         return None;
     }
     Some(answer.events.iter().map(|event| &*event.text).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_counts_are_those_of_the_tokenizer() {
+        let tokenizer = crate::tokens::builtin();
+        let mut counts = EventCounts::default();
+        let long = "a long text ".repeat(20);
+        for _ in 0..2 {
+            for text in [" the", "x", "", "\u{fffd}", &long] {
+                let expected = u32::try_from(tokenizer.count(text)).unwrap().max(1);
+                assert_eq!(counts.count(text, &*tokenizer), expected, "{text:?}");
+            }
+        }
+        assert_eq!(counts.0.len(), 4, "a long text is not kept");
+        for number in 0..2 * KNOWN {
+            counts.count(&number.to_string(), &*tokenizer);
+        }
+        assert_eq!(counts.0.len(), KNOWN, "memory is bounded");
+    }
 }

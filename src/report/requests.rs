@@ -256,7 +256,7 @@ impl<W: Write> RequestsWriter<W> {
         if self.records == 0 {
             return Ok(());
         }
-        let mut encoder = GzEncoder::new(Vec::with_capacity(self.member.len() / 4), Compression::default());
+        let mut encoder = GzEncoder::new(Vec::with_capacity(self.member.len() / 4), Compression::fast());
         encoder.write_all(&self.member)?;
         self.out.write_all(&encoder.finish()?)?;
         self.out.flush()?;
