@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::pacer::Pacer;
 use super::prepare::{ClosedBodies, Prepared};
-use super::request::WorkerContext;
+use super::request::{WorkerContext, launch};
 use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::reason;
 use crate::units::Nanos;
@@ -133,7 +133,7 @@ impl Users {
         self.count(&prepared);
         let dispatched = self.context.clock.now();
         let (context, ended) = (Arc::clone(&self.context), self.ended.clone());
-        self.requests.spawn(async move {
+        launch(&self.requests, async move {
             let timeline = context.perform(prepared, dispatched).await;
             let end = timeline.stamps.end.unwrap_or_else(|| context.clock.now());
             // The worker has left its loop when nobody listens: the user has no further turn.

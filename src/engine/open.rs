@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::pacer::Pacer;
 use super::prepare::{OpenBodies, Prepared};
-use super::request::WorkerContext;
+use super::request::{WorkerContext, launch};
 use crate::measure::timeline::Phase;
 use crate::protocol::reason;
 
@@ -40,7 +40,7 @@ pub(super) async fn work(
         due[usize::from(prepared.class)] += u64::from(prepared.phase == Phase::Measure);
         let dispatched = context.clock.now();
         let context = Arc::clone(&context);
-        requests.spawn(async move {
+        launch(&requests, async move {
             let timeline = context.perform(prepared, dispatched).await;
             context.deliver(timeline).await;
         });

@@ -1,9 +1,12 @@
 //! One request from its dispatch to its timeline.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use super::clock::PointClock;
 use super::gate::Gate;
@@ -63,6 +66,17 @@ impl Counters {
         if failed {
             add(&self.failed);
         }
+    }
+}
+
+/// Runs `request` up to its first wait at once, and the rest as a task. A task that is only spawned stands behind all
+/// that is ready already, and its request would leave late.
+pub(super) fn launch(requests: &TaskTracker, request: impl Future<Output = ()> + Send + 'static) {
+    let mut request = Box::pin(request);
+    // The task polls again and leaves its own waker, so this one need not wake anybody.
+    let mut nobody = Context::from_waker(Waker::noop());
+    if request.as_mut().poll(&mut nobody).is_pending() {
+        requests.spawn(request);
     }
 }
 

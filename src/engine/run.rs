@@ -25,6 +25,8 @@ use crate::units::Nanos;
 
 /// Timelines that may wait for the collector.
 const BACKLOG: usize = 4096;
+/// Tasks that a worker runs before it looks at its timer again.
+const TASKS_IN_A_ROW: u32 = 8;
 /// How often a worker measures how late its loop turns.
 const LOOP_LAG_PERIOD: Nanos = 100_000_000;
 
@@ -302,7 +304,13 @@ fn collect(
 fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd, EngineError> {
     shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread_id());
     let setup = |error: std::io::Error| EngineError::Setup(error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
+    // After so many tasks the runtime looks at due requests and at the sockets again. Its default of 61 lets a request that
+    // is due wait for 61 reads, half a millisecond; eight cost one more system call for eight reads.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(TASKS_IN_A_ROW)
+        .build()
+        .map_err(setup)?;
     let share = (worker, job.workers.max(1));
     runtime.block_on(async {
         let transport = (job.transport)()?;
@@ -394,7 +402,13 @@ async fn loop_lag(pacer: Pacer, clock: PointClock, no_more: CancellationToken) -
     loop {
         tokio::select! {
             biased;
-            () = no_more.cancelled() => return lags,
+            () = no_more.cancelled() => {
+                // A loop that was held up until the very end was late too.
+                if clock.now() > due {
+                    lags.record(clock.now() - due);
+                }
+                return lags;
+            }
             () = pacer.sleep_until(due) => {}
         }
         lags.record(clock.now().saturating_sub(due));
