@@ -101,7 +101,11 @@ impl Users {
                 () = no_more.cancelled() => return self.give_up_late().await,
                 Some((user, end)) = ends.recv() => self.due.push(Reverse((end.saturating_add(self.plan.think_time_ns), user))),
                 Some(prepared) = self.bodies.next() => self.take_body(prepared),
-                () = pacer.sleep_until(next.unwrap_or(Nanos::MAX)), if next.is_some() => self.come_due(),
+                () = pacer.sleep_until(next.unwrap_or(Nanos::MAX)), if next.is_some() => {
+                    self.come_due();
+                    // Answers get their turn between two requests, also when many users are due at once.
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }

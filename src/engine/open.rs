@@ -44,6 +44,9 @@ pub(super) async fn work(
             let timeline = context.perform(prepared, dispatched).await;
             context.deliver(timeline).await;
         });
+        // Answers get their turn between two requests, also when this worker is behind and the next one is overdue: a client
+        // that only sends would never see that anything is answered.
+        tokio::task::yield_now().await;
     }
     not_sent(&context, held, bodies, &mut due).await;
     requests.close();
