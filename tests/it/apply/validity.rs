@@ -9,7 +9,7 @@ use llm_bench::report::model::{PointReport, Report, ValidityState};
 use nix::sys::signal::Signal;
 
 use super::harness::{ANY_CLIENT, ONE_USER, Ran, World, scenario, skipped, wait_until};
-use super::server::Server;
+use super::server::{Server, healthy};
 
 const LOAD: &str = "[load]\nkind = \"constant\"\nrate_per_s = 40\n";
 
@@ -176,7 +176,13 @@ fn reason<'a>(point: &'a PointReport, code: &str) -> &'a llm_bench::report::mode
 
 #[test]
 fn a_client_without_descriptors_is_not_believed() {
-    let server = Server::healthy();
+    // It keeps each connection far longer than the client needs to ask for all of them.
+    let server = Server::start(|seen| {
+        if seen.method == "POST" {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        healthy(seen)
+    });
     let world = crowd(&server.url());
     let point = only_point(&Ran::of(after(&world, &["sh", "-c"], "ulimit -n 60").output().unwrap()));
     let without = point.client.without_descriptor;
