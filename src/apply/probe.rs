@@ -160,6 +160,11 @@ async fn list_models(
             tokio::time::sleep(PAUSE * attempt).await;
         }
         match client.get(subject.version, endpoint(&subject.root, "/models"), subject.headers.clone()).await {
+            // A server of the other version drops the connection, which says nothing to a reader.
+            Err(reason) if subject.version == HttpVersion::Http2 => {
+                let hint = "`http = \"2\"` needs a server that speaks HTTP/2; the simulated one speaks HTTP/1.1";
+                failure = Some(not_ready(subject, format!("{reason}; {hint}")));
+            }
             Err(reason) => failure = Some(not_ready(subject, reason)),
             Ok(page) if page.status.is_success() => {
                 for (name, value) in &page.headers {
