@@ -88,6 +88,7 @@ impl Link {
         self.note(|record| {
             record.tokens_ns.push(emission.at);
             record.admitted_ns = Some(emission.admitted);
+            record.cached_tokens = emission.cached_tokens;
             record.finish_reason = emission.finish_reason.map(|reason| reason.name().to_owned());
         });
     }

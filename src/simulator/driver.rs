@@ -73,19 +73,25 @@ impl<C: Clock> Driver<C> {
         if let Some(stall) = state.stall.take() {
             state.core.pause(at.saturating_add(stall.at), stall.length);
         }
+        let (id, input_tokens) = (job.id, job.input_tokens);
         state.core.submit(at, job)?;
-        let client = Client { sink, arrived: at, input_tokens: job.input_tokens, first: 0, last: 0 };
-        state.clients.insert(job.id, client);
+        state.clients.insert(id, Client { sink, arrived: at, input_tokens, first: 0, last: 0 });
         drop(state);
         self.changed.notify_one();
-        Ok(Tokens { driver: Arc::clone(self), job: job.id, emissions, ended: false })
+        Ok(Tokens { driver: Arc::clone(self), job: id, emissions, ended: false })
     }
 
     /// The page of `GET /metrics`; `received` counts the requests the server saw.
     pub fn metrics(&self, model: &str, received: u64) -> String {
         let state = self.lock();
         let core = &state.core;
-        let gauges = Gauges { running: core.running(), waiting: core.waiting(), kv_usage: core.kv_usage(), received };
+        let gauges = Gauges {
+            running: core.running(),
+            waiting: core.waiting(),
+            kv_usage: core.kv_usage(),
+            received,
+            counts: core.counts(),
+        };
         state.metrics.render(gauges, model)
     }
 
@@ -210,7 +216,7 @@ mod tests {
     use crate::simulator::clock::VirtualClock;
 
     fn job(id: JobId, input_tokens: u32, max_tokens: u32) -> Job {
-        Job { id, input_tokens, max_tokens, stop_after: None }
+        Job { id, input_tokens, max_tokens, ..Job::default() }
     }
 
     /// Runs `test` beside the driver of `config` in virtual time.

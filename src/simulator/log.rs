@@ -51,6 +51,9 @@ pub struct Record {
     pub streamed: bool,
     /// Tokens of the prompt.
     pub input_tokens: u32,
+    /// Those of them that the prefix cache had.
+    #[serde(default)]
+    pub cached_tokens: u32,
     /// Most tokens of the answer.
     pub max_tokens: u32,
     /// When its head had been read.

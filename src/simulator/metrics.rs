@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::core::FinishReason;
+use super::core::{Counts, FinishReason};
 use crate::units::Nanos;
 
 /// Upper bounds in seconds, as vLLM has them.
@@ -96,6 +96,8 @@ pub struct Gauges {
     pub kv_usage: f64,
     /// Completion requests that came in, refused and faulty ones included.
     pub received: u64,
+    /// Preemptions and the prefix cache.
+    pub counts: Counts,
 }
 
 /// Counters and histograms of one server.
@@ -177,8 +179,11 @@ impl Metrics {
         page.gauge("num_requests_running", "Requests in the batch.", gauges.running as f64);
         page.gauge("num_requests_waiting", "Requests that wait for a slot or for KV cache.", gauges.waiting as f64);
         page.gauge("kv_cache_usage_perc", "Share of the KV cache in use; 1 is all of it.", gauges.kv_usage);
-        page.counter("num_preemptions_total", "Requests put back into the line: none, room is reserved.", 0);
-        page.counter("prompt_tokens_total", "Prompt tokens computed.", self.prompt_tokens);
+        let Counts { preemptions, prefix_queries, prefix_hits } = gauges.counts;
+        page.counter("num_preemptions_total", "Times a running request was put back into the line.", preemptions);
+        page.counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", prefix_queries);
+        page.counter("prefix_cache_hits_total", "Those of them that it had.", prefix_hits);
+        page.counter("prompt_tokens_total", "Prompt tokens of the requests that got a token.", self.prompt_tokens);
         page.counter("generation_tokens_total", "Answer tokens generated.", self.generation_tokens);
         page.head("request_success_total", "Requests that left, by reason.", "counter");
         for (reason, count) in ["stop", "length", "abort"].into_iter().zip(self.finished) {
@@ -279,10 +284,14 @@ mod tests {
         };
         metrics.completed(times, FinishReason::Length);
         metrics.aborted();
-        let page = metrics.render(Gauges { running: 2, waiting: 5, kv_usage: 0.25, received: 9 }, "m\"1");
+        let counts = Counts { preemptions: 3, prefix_queries: 100, prefix_hits: 48 };
+        let page = metrics.render(Gauges { running: 2, waiting: 5, kv_usage: 0.25, received: 9, counts }, "m\"1");
         assert!(page.contains(r#"vllm:num_requests_waiting{engine="0",model_name="m\"1"} 5.0"#));
         assert_eq!(value(&page, "vllm:kv_cache_usage_perc{"), 0.25);
         assert_eq!(value(&page, "bench_simulator_requests_total{"), 9.0);
+        assert_eq!(value(&page, "vllm:num_preemptions_total{"), 3.0);
+        assert_eq!(value(&page, "vllm:prefix_cache_queries_total{"), 100.0);
+        assert_eq!(value(&page, "vllm:prefix_cache_hits_total{"), 48.0);
         assert_eq!(value(&page, "vllm:prompt_tokens_total{"), 100.0);
         assert_eq!(value(&page, "vllm:generation_tokens_total{"), 3.0);
         let with =

@@ -60,6 +60,10 @@ pub struct Profile {
     pub jitter: f64,
     /// Time scale in thousandths: 2000 makes every step half as long.
     pub speed_milli: u64,
+    /// Whether prompts share the blocks they begin with.
+    pub prefix_cache: bool,
+    /// Whether answers take their room as they grow, at the cost of younger sequences; without, all of it is reserved.
+    pub preemption: bool,
 }
 
 /// All built-in profiles, in the order they are listed.
@@ -73,6 +77,8 @@ pub const PROFILES: [Profile; 5] = [
         capacity: Capacity { slots: 256, prefill_budget_tokens: 2048, kv_tokens: 400_000 },
         jitter: 0.02,
         speed_milli: 1000,
+        prefix_cache: true,
+        preemption: true,
     },
     Profile {
         name: "70b-4xh100",
@@ -83,6 +89,8 @@ pub const PROFILES: [Profile; 5] = [
         capacity: Capacity { slots: 256, prefill_budget_tokens: 2048, kv_tokens: 416_000 },
         jitter: 0.02,
         speed_milli: 1000,
+        prefix_cache: true,
+        preemption: true,
     },
     Profile {
         name: "1b-cpu",
@@ -98,6 +106,8 @@ pub const PROFILES: [Profile; 5] = [
         capacity: Capacity { slots: 8, prefill_budget_tokens: 256, kv_tokens: 32_768 },
         jitter: 0.05,
         speed_milli: 1000,
+        prefix_cache: true,
+        preemption: true,
     },
     Profile {
         name: "tiny",
@@ -108,6 +118,8 @@ pub const PROFILES: [Profile; 5] = [
         capacity: Capacity { slots: 16, prefill_budget_tokens: 512, kv_tokens: 65_536 },
         jitter: 0.0,
         speed_milli: 1000,
+        prefix_cache: true,
+        preemption: true,
     },
     Profile {
         name: "instant",
@@ -118,6 +130,8 @@ pub const PROFILES: [Profile; 5] = [
         capacity: Capacity { slots: 65_536, prefill_budget_tokens: u32::MAX, kv_tokens: 1 << 40 },
         jitter: 0.0,
         speed_milli: 1000,
+        prefix_cache: false,
+        preemption: true,
     },
 ];
 

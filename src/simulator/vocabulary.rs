@@ -11,6 +11,8 @@ const WANTED: usize = 512;
 /// One token of an answer.
 #[derive(Debug)]
 pub(crate) struct Piece {
+    /// Its number in the tokenizer.
+    pub(crate) id: u32,
     /// Its text.
     pub(crate) text: Box<str>,
     /// Its text as a JSON string with quotes.
@@ -89,7 +91,7 @@ fn words(tokenizer: &dyn Tokenizer, accept: impl Fn(&str) -> bool) -> Vec<Piece>
         }
         let json = serde_json::Value::from(text.as_str()).to_string().into();
         previous = Some((id, text.as_str().into()));
-        pieces.push(Piece { text: text.into(), json });
+        pieces.push(Piece { id, text: text.into(), json });
         if pieces.len() == WANTED {
             break;
         }
@@ -98,7 +100,7 @@ fn words(tokenizer: &dyn Tokenizer, accept: impl Fn(&str) -> bool) -> Vec<Piece>
 }
 
 /// The finaliser of `SplitMix64`: spreads nearby numbers over all of them.
-fn splitmix64(mut state: u64) -> u64 {
+pub(super) fn splitmix64(mut state: u64) -> u64 {
     state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^ (state >> 31)

@@ -324,6 +324,87 @@ async fn usage_is_given_as_asked_and_as_configured() {
     assert_eq!((usages("tiny?usage=always", false).await, usages("tiny?usage=never", true).await), (1, 0));
 }
 
+/// A prompt of `words` words, the first ones of an endless row.
+fn words(range: std::ops::Range<usize>) -> String {
+    range.map(|n| format!("w{n} ")).collect()
+}
+
+/// `cached_tokens` of an answer, streamed or whole.
+fn cached(events: &[Value]) -> Option<u64> {
+    events.iter().rev().find_map(|event| event["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64())
+}
+
+#[tokio::test]
+async fn a_conversation_is_found_in_the_prefix_cache_with_the_answers_in_it() {
+    let server = Server::start("tiny").await;
+    let mut messages = vec![json!({ "role": "user", "content": words(0..40) })];
+    let (mut found, mut looked_up) = (Vec::new(), 0);
+    for turn in 0..3 {
+        let mut body = chat(24);
+        body["messages"] = json!(messages);
+        let events = server.post(CHAT, &body).await.events();
+        found.push(cached(&events).unwrap());
+        looked_up += 40 + turn * 28;
+        let answer: String =
+            events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+        messages.push(json!({ "role": "assistant", "content": answer }));
+        messages.push(json!({ "role": "user", "content": words(100 * (turn + 1)..100 * (turn + 1) + 4) }));
+    }
+    // Prompts of 40, 68 and 96 tokens. A turn leaves its prompt and 23 of its 24 answer tokens computed: 63 and 91, whole
+    // blocks 48 and 80; the last token of a prompt never counts as found, which takes nothing here.
+    assert_eq!(found, [0, 48, 80]);
+    let page = server.get("/metrics").await.chunks.concat();
+    assert_eq!(sample(&page, &["vllm:prefix_cache_queries_total{"]), looked_up as f64);
+    assert_eq!(sample(&page, &["vllm:prefix_cache_hits_total{"]), 128.0);
+    let records = server.stop().await;
+    assert_eq!(records.iter().map(|record| record.cached_tokens).collect::<Vec<_>>(), [0, 48, 80]);
+}
+
+#[tokio::test]
+async fn what_is_found_depends_on_model_and_setting_not_on_the_route() {
+    let ask = async |server: &Server, path: &str, model: &str, stream: bool| {
+        let mut body = if path == CHAT { chat(1) } else { completion(1) };
+        body["model"] = json!(model);
+        body["stream"] = json!(stream);
+        let text = words(0..40);
+        match path {
+            CHAT => body["messages"] = json!([{ "role": "user", "content": text }]),
+            // Token ids of the same words.
+            _ => body["prompt"] = json!((0..40).collect::<Vec<_>>()),
+        }
+        let reply = server.post(path, &body).await;
+        if stream { cached(&reply.events()) } else { cached(&[reply.json()]) }
+    };
+    let server = Server::start("tiny?models=a,b").await;
+    assert_eq!(ask(&server, CHAT, "a", true).await, Some(0));
+    assert_eq!(ask(&server, COMPLETIONS, "a", false).await, Some(32));
+    assert_eq!(ask(&server, CHAT, "b", true).await, Some(0));
+    let server = Server::start("tiny?models=a,b&prefix_cache=off").await;
+    for _ in 0..2 {
+        assert_eq!(ask(&server, CHAT, "a", true).await, None, "without a cache nothing is said about it");
+    }
+}
+
+#[tokio::test]
+async fn a_small_cache_preempts_and_the_answer_is_whole() {
+    // Ten blocks: two prompts of 40 tokens take three each, answers of 60 end at 99 tokens: seven blocks each.
+    let server = Server::start("tiny?kv_tokens=160").await;
+    let ask = async |from: usize| {
+        let mut body = completion(60);
+        body["prompt"] = json!((from..from + 40).collect::<Vec<_>>());
+        server.post(COMPLETIONS, &body).await.events()
+    };
+    let both = tokio::join!(ask(0), ask(100));
+    for events in [both.0, both.1] {
+        assert_eq!(events.iter().filter(|event| event["choices"][0]["text"].is_string()).count(), 60);
+    }
+    let page = server.get("/metrics").await.chunks.concat();
+    assert_eq!(sample(&page, &["vllm:request_success_total{", "finished_reason=\"length\""]), 2.0);
+    let mut body = completion(150);
+    body["prompt"] = json!((0..40).collect::<Vec<_>>());
+    assert_eq!(server.post(COMPLETIONS, &body).await.status, 400);
+}
+
 #[tokio::test]
 async fn an_answer_that_ends_by_itself_has_a_last_token_without_text() {
     let server = Server::start("tiny?eos=1").await;
@@ -883,7 +964,7 @@ fn under_load(profile: &str, rate_per_s: u64) -> [f64; 2] {
     let count = rate_per_s * 60;
     let arrival = |id: u64| id * 1_000_000_000 / rate_per_s;
     for id in 0..count {
-        core.submit(arrival(id), Job { id, input_tokens: 420, max_tokens: 180, stop_after: None }).unwrap();
+        core.submit(arrival(id), Job { id, input_tokens: 420, max_tokens: 180, ..Job::default() }).unwrap();
     }
     let mut emissions = Vec::new();
     while let Some(at) = core.next_event_time() {

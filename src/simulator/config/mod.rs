@@ -10,18 +10,20 @@ use std::time::Duration;
 use crate::simulator::fault::{Fault, FaultKind, Faults, Selector};
 use crate::simulator::profile::{PROFILES, Profile};
 use crate::units::Nanos;
-use value::{at_least_one, bad, duration, keepalive, parse, share, speed, usage};
+use value::{at_least_one, bad, duration, keepalive, on_off, parse, share, speed, usage};
 
 /// The scheme of simulator URLs in scenarios.
 pub const SCHEME: &str = "sim:";
 
 /// All keys that may follow the profile, for error messages and the reference.
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 25] = [
     "jitter",
     "seed",
     "slots",
     "kv_tokens",
     "prefill_budget",
+    "prefix_cache",
+    "preemption",
     "speed",
     "model",
     "models",
@@ -252,12 +254,14 @@ impl Reader {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), SimConfigError> {
-        const ONCE: [&str; 13] = [
+        const ONCE: [&str; 15] = [
             "jitter",
             "seed",
             "slots",
             "kv_tokens",
             "prefill_budget",
+            "prefix_cache",
+            "preemption",
             "speed",
             "max_model_len",
             "keepalive",
@@ -293,6 +297,8 @@ impl Reader {
             "max_model_len" => {
                 self.max_model_len = Some(parse(key, value, "a number from 2 on", |n: &u32| *n >= 2)?);
             }
+            "prefix_cache" => config.profile.prefix_cache = on_off(key, value)?,
+            "preemption" => config.profile.preemption = on_off(key, value)?,
             "speed" => config.profile.speed_milli = speed(key, value)?,
             "model" | "models" => {
                 let names: Vec<_> = value.split(',').map(str::trim).map(str::to_owned).collect();

@@ -19,12 +19,14 @@ fn a_bare_profile_has_its_own_settings() {
 fn every_override_is_applied() {
     let config = SimConfig::parse(
         "8b-h100?jitter=0.1&seed=9&slots=4&kv_tokens=4096&prefill_budget=64&speed=2.5&model=a,b&models=org%2Fc\
-         &max_model_len=2048&keepalive=5s&usage=never&eos=0.25&stall_server_at=5s&stall_for=3s&retry_after=7",
+         &max_model_len=2048&keepalive=5s&usage=never&eos=0.25&stall_server_at=5s&stall_for=3s&retry_after=7\
+         &prefix_cache=off&preemption=off",
     )
     .unwrap();
     assert_eq!((config.profile.jitter, config.seed, config.profile.capacity.slots), (0.1, 9, 4));
     assert_eq!(config.profile.capacity.kv_tokens, 4096);
     assert_eq!(config.profile.capacity.prefill_budget_tokens, 64);
+    assert_eq!((config.profile.prefix_cache, config.profile.preemption), (false, false));
     assert_eq!((config.profile.speed_milli, config.profile.max_model_len), (2500, 2048));
     assert_eq!(config.models, ["a", "b", "org/c"]);
     assert_eq!(config.keepalive, KeepAlive::Idle(Duration::from_secs(5)));
@@ -75,6 +77,7 @@ fn errors_say_what_is_valid() {
         error("tiny?stall_for=3s"),
         "`stall_server_at` and `stall_for` belong together; `stall_server_at` is missing"
     );
+    assert_eq!(error("tiny?prefix_cache=yes"), "`prefix_cache=yes`: expected `on` or `off`");
     assert_eq!(error("tiny?model=a,,b"), "`model=a,,b`: expected names separated by commas");
     assert_eq!(error("tiny?keepalive=yes"), "`keepalive=yes`: expected `on`, `off` or a duration such as `5s`");
 }

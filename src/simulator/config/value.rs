@@ -26,6 +26,14 @@ pub(super) fn share(key: &str, value: &str) -> Result<f64, SimConfigError> {
     parse(key, value, "a number from 0 to 1", |share: &f64| (0.0..=1.0).contains(share))
 }
 
+pub(super) fn on_off(key: &str, value: &str) -> Result<bool, SimConfigError> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(bad(key, value, "`on` or `off`")),
+    }
+}
+
 pub(super) fn speed(key: &str, value: &str) -> Result<u64, SimConfigError> {
     let range = 0.001..=1_000_000.0;
     let speed = parse(key, value, "a factor from 0.001 to 1000000", |speed: &f64| range.contains(speed))?;

@@ -9,6 +9,8 @@ fn profile() -> Profile {
         cost: StepCost { base_ns: 1000, prefill_token_ns: 10, sequence_ns: 100, context_token_ns: 1 },
         capacity: Capacity { slots: 4, prefill_budget_tokens: 8, kv_tokens: 1600 },
         jitter: 0.0,
+        prefix_cache: false,
+        preemption: false,
         ..Profile::named("tiny").unwrap()
     }
 }
@@ -18,7 +20,7 @@ fn core() -> Core {
 }
 
 fn job(id: JobId, input_tokens: u32, max_tokens: u32) -> Job {
-    Job { id, input_tokens, max_tokens, stop_after: None }
+    Job { id, input_tokens, max_tokens, ..Job::default() }
 }
 
 fn run(core: &mut Core) -> Vec<Emission> {
@@ -215,6 +217,151 @@ fn looking_late_or_often_changes_nothing() {
     }
 }
 
+/// The test profile with a prefix cache and room for any prompt in one step.
+fn caching() -> Profile {
+    Profile {
+        prefix_cache: true,
+        capacity: Capacity { prefill_budget_tokens: 1000, ..profile().capacity },
+        ..profile()
+    }
+}
+
+#[test]
+fn a_prompt_that_was_seen_costs_only_its_last_piece() {
+    let mut core = Core::new(caching(), 1);
+    let same = |id, input| Job { content: vec![11, 12], ..job(id, input, 1) };
+    core.submit(0, same(1, 40)).unwrap();
+    core.submit(2000, same(2, 40)).unwrap();
+    core.submit(4000, same(3, 32)).unwrap();
+    core.submit(6000, Job { content: vec![11, 99], ..job(4, 40, 1) }).unwrap();
+    let emissions = run(&mut core);
+    // Job 1 computes 40: 1000 + 400 + 100 = 1500, and its two full blocks are known. Job 2 has 32 of 40 tokens:
+    // 1000 + 80 + 100 + 32 of context = 1212. Job 3 has the 32 tokens as well, but its last token has to be computed, and
+    // space is shared in whole blocks: 16 and 16: 1000 + 160 + 100 + 16 = 1276. Job 4 shares the first block only:
+    // 24 over 16: 1000 + 240 + 100 + 16 = 1356.
+    let expected = [(1, 1500, 0), (2, 3212, 32), (3, 5276, 16), (4, 7356, 16)];
+    let found: Vec<_> = emissions.iter().map(|token| (token.job, token.at, token.cached_tokens)).collect();
+    assert_eq!(found, expected);
+    // 40 + 40 + 32 + 40 looked up, 32 + 16 + 16 found.
+    assert_eq!(core.counts(), Counts { preemptions: 0, prefix_queries: 152, prefix_hits: 64 });
+    assert_eq!(core.kv_usage(), 0.0, "what is only known can be had");
+}
+
+#[test]
+fn without_the_cache_nothing_is_known() {
+    let mut core = Core::new(Profile { prefix_cache: false, ..caching() }, 1);
+    for id in 1..=2 {
+        core.submit(id * 2000, Job { content: vec![11, 12], ..job(id, 40, 1) }).unwrap();
+    }
+    assert_eq!(run(&mut core).iter().map(|token| token.at).collect::<Vec<_>>(), [3500, 5500]);
+    assert_eq!(core.counts(), Counts::default());
+}
+
+#[test]
+fn prompts_of_the_same_step_are_both_computed_and_kept_once() {
+    let mut core = Core::new(caching(), 1);
+    for id in 1..=2 {
+        core.submit(0, Job { content: vec![11, 12], ..job(id, 40, 2) }).unwrap();
+    }
+    let mut emissions = Vec::new();
+    core.advance_to(100, &mut emissions);
+    // 42 tokens each: three blocks, six of a hundred.
+    assert!((core.kv_usage() - 0.06).abs() < 1e-9);
+    // 1000 + 800 + 200 = 2000.
+    core.advance_to(2000, &mut emissions);
+    assert_eq!(emissions.iter().map(|token| (token.at, token.cached_tokens)).collect::<Vec<_>>(), [(2000, 0); 2]);
+    // Two blocks are shared now, one is each one's own.
+    assert!((core.kv_usage() - 0.04).abs() < 1e-9);
+}
+
+/// Turns of a conversation: a prompt of 64 tokens, answers of 16 and questions of 16 after it. Gives the time to first
+/// token of each turn and the counts.
+fn conversation(profile: Profile) -> (Vec<Nanos>, Counts) {
+    let mut core = Core::new(profile, 1);
+    let content: Vec<BlockHash> = (1..100).collect();
+    let mut ttft = Vec::new();
+    let mut now = 0;
+    for turn in 0..5 {
+        let input = 64 + 32 * turn as u32;
+        let content = content[..(input as usize + 16) / 16].to_vec();
+        core.submit(now, Job { content, ..job(turn, input, 16) }).unwrap();
+        let emissions = run(&mut core);
+        ttft.push(emissions[0].at - now);
+        now = emissions.last().unwrap().at;
+    }
+    (ttft, core.counts())
+}
+
+#[test]
+fn in_a_conversation_only_what_is_new_is_computed() {
+    // A turn leaves its prompt and 15 of its 16 answer tokens computed (the last is not needed), so the next one finds as
+    // many whole blocks as the prompt before it had: 64, 96, 128, 160 of 96, 128, 160, 192.
+    let (ttft, counts) = conversation(caching());
+    assert_eq!((counts.prefix_queries, counts.prefix_hits), (64 + 96 + 128 + 160 + 192, 64 + 96 + 128 + 160));
+    // First turn: 1000 + 640 + 100. Later: 32 tokens, 1000 + 320 + 100 and the context that is read.
+    assert_eq!(ttft, [1740, 1420 + 64, 1420 + 96, 1420 + 128, 1420 + 160]);
+    // Without the cache each turn computes all of its prompt.
+    let (ttft, _) = conversation(Profile { prefix_cache: false, ..caching() });
+    assert_eq!(ttft, [1740, 1100 + 960, 1100 + 1280, 1100 + 1600, 1100 + 1920]);
+}
+
+/// Four blocks, prompts of any length in one step, preemption.
+fn crowded() -> Profile {
+    let capacity = Capacity { kv_tokens: 64, prefill_budget_tokens: 1000, ..profile().capacity };
+    Profile { preemption: true, capacity, ..profile() }
+}
+
+#[test]
+fn the_youngest_gives_way_and_is_computed_again() {
+    let mut core = Core::new(crowded(), 1);
+    core.submit(0, job(1, 30, 20)).unwrap();
+    core.submit(0, job(2, 30, 4)).unwrap();
+    let emissions = run(&mut core);
+    // Both prompts take two of the four blocks. Step 1: 1000 + 600 + 200 = 1800. Step 2 decodes over 31 + 31: 1262: 3062.
+    // Step 3 over 32 + 32: 1264: 4326. In step 4 token 33 needs a third block: job 2 gives way.
+    // Step s decodes job 1 alone over 29 + s: 1129 + s, for s = 4 … 20: 17 · 1129 + 204 = 19 397: 23 723, its end.
+    // Job 2 computes its 30 + 3 tokens again: 1000 + 330 + 100 = 1430: 25 153, and that is its fourth token.
+    assert_eq!(times(&emissions, 2), [1800, 3062, 4326, 25_153]);
+    assert_eq!((times(&emissions, 1).len(), times(&emissions, 1).last()), (20, Some(&23_723)));
+    assert_eq!(core.counts().preemptions, 1);
+    let second: Vec<_> = emissions.iter().filter(|token| token.job == 2).collect();
+    assert_eq!(second.iter().map(|token| token.token_index).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert!(second.iter().all(|token| token.admitted == 0), "the time in the line is that before the first admission");
+    assert_eq!(core.kv_usage(), 0.0);
+}
+
+#[test]
+fn nobody_is_admitted_beside_a_preemption_and_the_preempted_come_first() {
+    let mut core = Core::new(crowded(), 1);
+    core.submit(0, job(1, 30, 4)).unwrap();
+    core.submit(0, job(2, 30, 4)).unwrap();
+    core.submit(1, job(3, 16, 1)).unwrap();
+    let emissions = run(&mut core);
+    // As above until 4326. Job 1 takes the third block, and one is empty; job 3 would fit, but behind a preemption nobody
+    // comes in. Job 1 ends with token 33: 1000 + 100 + 33 = 1133: 5459. Then job 2 (33 tokens, three blocks) and job 3
+    // (one block) compute together: 1000 + 490 + 200 = 1690: 7149.
+    assert_eq!(times(&emissions, 1).last(), Some(&5459));
+    assert_eq!((times(&emissions, 2).last(), times(&emissions, 3)), (Some(&7149), vec![7149]));
+}
+
+#[test]
+fn without_preemption_the_second_waits_for_the_room_of_its_answer() {
+    let mut core = Core::new(Profile { preemption: false, ..crowded() }, 1);
+    core.submit(0, job(1, 30, 20)).unwrap();
+    core.submit(0, job(2, 30, 4)).unwrap();
+    let emissions = run(&mut core);
+    // Job 1 has all four blocks: 1000 + 300 + 100 = 1400, then 19 decodes over 31 … 49: 19 · 1100 + 760 = 21 660: 23 060.
+    assert_eq!(times(&emissions, 1).last(), Some(&23_060));
+    assert_eq!(times(&emissions, 2)[0], 23_060 + 1400);
+    assert_eq!(core.counts().preemptions, 0);
+}
+
+#[test]
+fn a_job_that_can_never_fit_is_refused_with_preemption_too() {
+    let mut core = Core::new(crowded(), 1);
+    assert_eq!(core.submit(0, job(1, 30, 35)), Err(TooLarge { needed: 5, total: 4 }));
+}
+
 #[test]
 fn jitter_follows_the_seed_and_keeps_the_mean() {
     let noisy = |seed| {
@@ -305,18 +452,33 @@ fn every_profile_has_a_finite_capacity_and_fits_its_longest_request() {
     }
 }
 
+/// Panics unless the books of the cache agree with what the sequences hold.
+fn audit(core: &Core) {
+    let known = core.running.iter().flat_map(|sequence| &sequence.job.content[..sequence.shared]);
+    let private = core.running.iter().map(|sequence| sequence.private).sum();
+    assert!(core.blocks.agrees(known, private), "{core:?}");
+    assert!(core.waiting.iter().all(|sequence| (sequence.shared, sequence.private) == (0, 0)));
+}
+
 proptest::proptest! {
-    /// Whatever is submitted and cancelled: limits hold, every job that is left alone gets exactly its tokens,
-    /// in order and at growing times, and nothing is left over.
+    /// Whatever is submitted and cancelled, with and without a prefix cache and preemption: limits hold, no block is lost or
+    /// held twice, every job that is left alone gets exactly its tokens, in order and at growing times, and nothing is
+    /// left over.
     #[test]
     fn limits_hold_and_every_token_comes_once(
-        jobs in proptest::collection::vec((0_u64..20_000, 1_u32..60, 1_u32..40, 0_u32..50), 1..40),
+        jobs in proptest::collection::vec((0_u64..20_000, 1_u32..60, 1_u32..40, 0_u32..50, 0_u64..4), 1..40),
         cancelled in proptest::collection::vec((0_u64..60_000, 0_u64..40), 0..10),
+        (prefix_cache, preemption, kv_blocks) in (proptest::bool::ANY, proptest::bool::ANY, 7_u64..40),
     ) {
-        let mut core = Core::new(profile(), 1);
-        for (id, (at, input, output, stop)) in jobs.iter().enumerate() {
+        let capacity = Capacity { kv_tokens: kv_blocks * 16, ..profile().capacity };
+        let mut core = Core::new(Profile { prefix_cache, preemption, capacity, ..profile() }, 1);
+        for (id, (at, input, output, stop, family)) in jobs.iter().enumerate() {
             let stop_after = (*stop > 0).then_some(*stop);
-            core.submit(*at, Job { stop_after, ..job(id as u64, *input, *output) }).unwrap();
+            // Jobs of a family begin alike; the last known block is each one's own.
+            let full = u64::from(input + output) / 16;
+            let content = (0..full).map(|block| family * 100 + block + if block + 1 == full { 1000 * id as u64 } else { 0 });
+            let content = content.collect();
+            core.submit(*at, Job { stop_after, content, ..job(id as u64, *input, *output) }).unwrap();
         }
         let mut cancelled = cancelled;
         cancelled.sort_unstable();
@@ -326,13 +488,18 @@ proptest::proptest! {
             if core.cancel(id) {
                 gone.push(id);
             }
+            audit(&core);
         }
         while let Some(at) = core.next_event_time() {
             proptest::prop_assert!(core.running() <= 4 && (0.0..=1.0).contains(&core.kv_usage()));
+            audit(&core);
             core.advance_to(at, &mut emissions);
         }
-        proptest::prop_assert_eq!((core.running(), core.waiting(), core.free_blocks), (0, 0, 100));
-        for (id, (at, _, output, stop)) in jobs.iter().enumerate() {
+        proptest::prop_assert_eq!((core.running(), core.waiting(), core.blocks.available()), (0, 0, kv_blocks));
+        let counts = core.counts();
+        proptest::prop_assert!(counts.prefix_hits <= counts.prefix_queries && (preemption || counts.preemptions == 0));
+        proptest::prop_assert!(prefix_cache || counts.prefix_queries == 0);
+        for (id, (at, _, output, stop, _)) in jobs.iter().enumerate() {
             let id = id as u64;
             let tokens: Vec<_> = emissions.iter().filter(|emission| emission.job == id).collect();
             let expected = if *stop > 0 { (*stop).min(*output) } else { *output };

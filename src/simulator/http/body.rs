@@ -117,6 +117,8 @@ pub(super) struct StreamPlan {
     pub(super) shape: Shape,
     pub(super) answer: AnswerText,
     pub(super) input_tokens: u32,
+    /// Whether the final usage says what the prefix cache had.
+    pub(super) caching: bool,
     /// Tokens the answer will have: faults strike in its middle.
     pub(super) output_tokens: u32,
     pub(super) include_usage: bool,
@@ -143,6 +145,7 @@ pub(super) struct StreamBody {
     events: VecDeque<(Bytes, u32)>,
     text: String,
     merged: u32,
+    cached_tokens: Option<u32>,
     stalled: bool,
 }
 
@@ -162,6 +165,7 @@ impl StreamBody {
             events: VecDeque::new(),
             text: String::new(),
             merged: 0,
+            cached_tokens: None,
             stalled: false,
         }
     }
@@ -202,6 +206,7 @@ impl StreamBody {
     /// Turns a token into events, or into whatever the faults make of it.
     fn take(&mut self, emission: Emission) {
         let index = emission.token_index;
+        self.cached_tokens = self.plan.caching.then_some(emission.cached_tokens);
         let main = self.plan.affliction.main;
         if index == 0
             && let Some(opening) = self.plan.shape.opening(self.continuous(0))
@@ -280,7 +285,8 @@ impl StreamBody {
 
     fn finish(&mut self, output_tokens: u32) {
         if self.plan.include_usage {
-            let usage = Usage { input_tokens: self.plan.input_tokens, output_tokens };
+            let usage =
+                Usage { input_tokens: self.plan.input_tokens, output_tokens, cached_tokens: self.cached_tokens };
             self.events.push_back((self.plan.shape.usage(usage), 0));
         }
         if self.plan.affliction.main != Some(FaultKind::NoDone) {
@@ -291,7 +297,10 @@ impl StreamBody {
     }
 
     fn continuous(&self, output_tokens: u32) -> Option<Usage> {
-        (self.plan.include_usage && self.plan.continuous_usage)
-            .then_some(Usage { input_tokens: self.plan.input_tokens, output_tokens })
+        (self.plan.include_usage && self.plan.continuous_usage).then_some(Usage {
+            input_tokens: self.plan.input_tokens,
+            output_tokens,
+            cached_tokens: None,
+        })
     }
 }

@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use super::clock::{Clock, KernelClock};
 use super::config::{KeepAlive, SimConfig, UsagePolicy};
 use super::connection::{Break, Link, Wire};
-use super::core::{FinishReason, Job};
+use super::core::{BlockHash, BlockHasher, FinishReason, Job};
 use super::driver::{Driver, Tokens};
 use super::fault::{Affliction, FaultKind};
 use super::log::{EventLog, Record};
@@ -39,7 +39,7 @@ use crate::seed::Seed;
 use crate::tokens::Tokenizer;
 use body::{SimBody, StreamBody, StreamPlan, WholeBody};
 use reply::ApiError;
-use request::{Ask, Route};
+use request::{Ask, Reading, Route};
 use wire::{Shape, Usage};
 
 /// Largest request body that is read.
@@ -163,15 +163,9 @@ struct Call {
     route: Route,
     ask: Ask,
     affliction: Affliction,
-    job: Job,
-    link: Arc<Link>,
-}
-
-impl Call {
     /// Tokens the answer will have.
-    fn output_tokens(&self) -> u32 {
-        self.job.stop_after.map_or(self.job.max_tokens, |stop| stop.min(self.job.max_tokens))
-    }
+    output_tokens: u32,
+    link: Arc<Link>,
 }
 
 impl Server {
@@ -210,7 +204,8 @@ impl Server {
         link.note(|record| record.arrived_ns = arrived);
         let config = &self.config;
         let (models, room) = (&config.models, config.profile.max_model_len);
-        let ask = match request::read(route, &body.to_bytes(), models, room, self.tokenizer.as_ref()) {
+        let reading = if config.profile.prefix_cache { Reading::Ids } else { Reading::Count };
+        let ask = match request::read(route, &body.to_bytes(), models, room, self.tokenizer.as_ref(), reading) {
             Ok(ask) => ask,
             Err(error) => return self.refuse(&error, &link),
         };
@@ -222,16 +217,19 @@ impl Server {
             record.max_tokens = ask.max_tokens;
             record.faults = affliction.names().into_iter().map(str::to_owned).collect();
         });
+        let stop_after = self.stop_after(number, &ask);
+        let output_tokens = stop_after.map_or(ask.max_tokens, |stop| stop.min(ask.max_tokens));
         let job = Job {
             id: number,
             input_tokens: ask.input_tokens,
             max_tokens: ask.max_tokens,
-            stop_after: self.stop_after(number, &ask),
+            content: self.content(number, &ask, output_tokens),
+            stop_after,
         };
-        self.serve_call(arrived, Call { number, route, ask, affliction, job, link }).await
+        self.serve_call(arrived, job, Call { number, route, ask, affliction, output_tokens, link }).await
     }
 
-    async fn serve_call(&self, arrived: u64, call: Call) -> Response<SimBody> {
+    async fn serve_call(&self, arrived: u64, job: Job, call: Call) -> Response<SimBody> {
         let affliction = call.affliction;
         match affliction.main {
             Some(FaultKind::Hang) => return pending().await,
@@ -247,7 +245,7 @@ impl Server {
         if affliction.close_after {
             call.link.close_after();
         }
-        let tokens = match self.driver.submit(arrived, call.job) {
+        let tokens = match self.driver.submit(arrived, job) {
             Ok(tokens) => tokens,
             Err(error) => return self.refuse(&ApiError::bad_request(&error.to_string(), "max_tokens"), &call.link),
         };
@@ -270,6 +268,20 @@ impl Server {
         (rng.random::<f64>() < self.config.eos_share).then(|| rng.random_range(2..=ask.max_tokens))
     }
 
+    /// What the blocks of prompt and answer hold: a later prompt that goes on where this answer ends shares them.
+    fn content(&self, number: u64, ask: &Ask, output_tokens: u32) -> Vec<BlockHash> {
+        if !self.config.profile.prefix_cache {
+            return Vec::new();
+        }
+        let mut hasher = BlockHasher::new(&ask.model);
+        ask.prompt.iter().for_each(|token| hasher.push(*token));
+        let answer = self.vocabulary.answer(number);
+        for index in 0..output_tokens {
+            hasher.push(self.vocabulary.piece(answer, index).id);
+        }
+        hasher.finish()
+    }
+
     fn stream(&self, call: Call, tokens: Tokens<KernelClock>) -> Response<SimBody> {
         let answer = self.vocabulary.answer(call.number);
         let policy = self.config.usage;
@@ -277,7 +289,8 @@ impl Server {
             shape: Shape::new(call.route, &answer.id(), unix_s(), &call.ask.model),
             answer,
             input_tokens: call.ask.input_tokens,
-            output_tokens: call.output_tokens(),
+            caching: self.config.profile.prefix_cache,
+            output_tokens: call.output_tokens,
             include_usage: policy == UsagePolicy::Always || policy == UsagePolicy::OnRequest && call.ask.include_usage,
             continuous_usage: call.ask.continuous_usage,
             affliction: call.affliction,
@@ -291,12 +304,14 @@ impl Server {
     async fn whole(&self, call: Call, mut tokens: Tokens<KernelClock>) -> Response<SimBody> {
         let answer = self.vocabulary.answer(call.number);
         let (mut text, mut produced, mut finish) = (String::new(), 0, FinishReason::Length);
+        let mut cached_tokens = None;
         while let Some(emission) = tokens.next().await {
             call.link.emitted(&emission);
-            if emission.token_index == call.output_tokens() / 2 {
+            if emission.token_index == call.output_tokens / 2 {
                 sleep(call.affliction.stall).await;
             }
             produced = emission.token_index + 1;
+            cached_tokens = self.config.profile.prefix_cache.then_some(emission.cached_tokens);
             finish = emission.finish_reason.unwrap_or(finish);
             if emission.finish_reason != Some(FinishReason::Stop) {
                 text.push_str(&self.vocabulary.piece(answer, emission.token_index).text);
@@ -308,7 +323,7 @@ impl Server {
             text.clear();
             produced = 0;
         }
-        let usage = Usage { input_tokens: call.ask.input_tokens, output_tokens: produced };
+        let usage = Usage { input_tokens: call.ask.input_tokens, output_tokens: produced, cached_tokens };
         let usage = (self.config.usage != UsagePolicy::Never).then_some(usage);
         let shape = Shape::new(call.route, &answer.id(), unix_s(), &call.ask.model);
         let (body, broken) = match main {

@@ -36,6 +36,8 @@ impl Route {
 pub(super) struct Ask {
     pub(super) model: String,
     pub(super) input_tokens: u32,
+    /// Ids of the prompt's tokens, if they were asked for.
+    pub(super) prompt: Vec<u32>,
     pub(super) max_tokens: u32,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
@@ -73,6 +75,15 @@ struct Message {
     content: Option<Value>,
 }
 
+/// What a prompt is turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The number of its tokens.
+    Count,
+    /// Also their ids, for the prefix cache.
+    Ids,
+}
+
 /// Checks `body` against a server that has `models` and room for `max_model_len` tokens.
 ///
 /// # Errors
@@ -83,6 +94,7 @@ pub(super) fn read(
     models: &[String],
     max_model_len: u32,
     tokenizer: &dyn Tokenizer,
+    reading: Reading,
 ) -> Result<Ask, ApiError> {
     if body.is_empty() {
         return Err(ApiError::invalid("the request has no body", "body"));
@@ -90,10 +102,12 @@ pub(super) fn read(
     let body: Body = serde_json::from_slice(body).map_err(|error| ApiError::invalid(&error.to_string(), "body"))?;
     let model = model(body.model.as_deref(), models)?;
     refuse_unsupported(&body)?;
-    let input_tokens = match route {
-        Route::Chat => chat_tokens(body.messages.as_deref(), tokenizer)?,
-        Route::Completions => prompt_tokens(body.prompt.as_ref(), tokenizer)?,
-    };
+    let mut prompt = Prompt { tokenizer, reading, tokens: 0, ids: Vec::new() };
+    match route {
+        Route::Chat => chat_tokens(body.messages.as_deref(), &mut prompt)?,
+        Route::Completions => prompt_tokens(body.prompt.as_ref(), &mut prompt)?,
+    }
+    let Prompt { tokens: input_tokens, ids: prompt, .. } = prompt;
     let input_tokens = u32::try_from(input_tokens).unwrap_or(u32::MAX);
     if input_tokens >= max_model_len {
         let message =
@@ -118,6 +132,7 @@ pub(super) fn read(
     Ok(Ask {
         model,
         input_tokens,
+        prompt,
         max_tokens,
         stream: body.stream.unwrap_or(false),
         include_usage: options.include_usage.unwrap_or(false),
@@ -160,38 +175,64 @@ fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn prompt_tokens(prompt: Option<&Value>, tokenizer: &dyn Tokenizer) -> Result<usize, ApiError> {
+/// The prompt as it is read.
+struct Prompt<'a> {
+    tokenizer: &'a dyn Tokenizer,
+    reading: Reading,
+    tokens: usize,
+    ids: Vec<u32>,
+}
+
+impl Prompt<'_> {
+    fn text(&mut self, text: &str) {
+        match self.reading {
+            Reading::Count => self.tokens += self.tokenizer.count(text),
+            Reading::Ids => {
+                self.ids.append(&mut self.tokenizer.encode(text));
+                self.tokens = self.ids.len();
+            }
+        }
+    }
+}
+
+fn prompt_tokens(text: Option<&Value>, prompt: &mut Prompt<'_>) -> Result<(), ApiError> {
     let missing = || ApiError::bad_request("prompt must be given and non-empty", "prompt");
-    let tokens = match prompt {
+    match text {
         None | Some(Value::Null) => return Err(missing()),
-        Some(Value::String(text)) => tokenizer.count(text),
-        Some(Value::Array(ids)) if ids.iter().all(Value::is_u64) => ids.len(),
+        Some(Value::String(text)) => prompt.text(text),
+        Some(Value::Array(ids)) if ids.iter().all(Value::is_u64) => {
+            prompt.tokens = ids.len();
+            if prompt.reading == Reading::Ids {
+                // Ids beyond 32 bits are no tokens of any model; what they are cut to only has to be told apart.
+                prompt.ids = ids.iter().filter_map(Value::as_u64).map(|id| id as u32).collect();
+            }
+        }
         Some(Value::Array(prompts)) => match prompts.as_slice() {
-            [one] => return prompt_tokens(Some(one), tokenizer),
+            [one] => return prompt_tokens(Some(one), prompt),
             _ => return Err(ApiError::bad_request("the simulator takes one prompt a request", "prompt")),
         },
         Some(_) => return Err(ApiError::invalid("prompt must be a text or token ids", "body.prompt")),
-    };
-    if tokens == 0 { Err(missing()) } else { Ok(tokens) }
+    }
+    if prompt.tokens == 0 { Err(missing()) } else { Ok(()) }
 }
 
 /// Tokens of all message texts; the simulated model has no chat template, so roles cost nothing.
-fn chat_tokens(messages: Option<&[Message]>, tokenizer: &dyn Tokenizer) -> Result<usize, ApiError> {
+fn chat_tokens(messages: Option<&[Message]>, prompt: &mut Prompt<'_>) -> Result<(), ApiError> {
     let messages = messages.ok_or_else(|| ApiError::invalid("messages are missing", "body.messages"))?;
-    let mut tokens = 0;
     for message in messages {
-        tokens += match &message.content {
-            None | Some(Value::Null) => 0,
-            Some(Value::String(text)) => tokenizer.count(text),
-            Some(Value::Array(parts)) => parts
-                .iter()
-                .map(|part| match part.get("text").and_then(Value::as_str) {
-                    Some(text) => Ok(tokenizer.count(text)),
-                    None => Err(ApiError::bad_request("the simulator takes only text parts", "messages")),
-                })
-                .sum::<Result<usize, _>>()?,
+        match &message.content {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => prompt.text(text),
+            Some(Value::Array(parts)) => {
+                for part in parts {
+                    match part.get("text").and_then(Value::as_str) {
+                        Some(text) => prompt.text(text),
+                        None => return Err(ApiError::bad_request("the simulator takes only text parts", "messages")),
+                    }
+                }
+            }
             Some(_) => return Err(ApiError::invalid("content must be a text or parts", "body.messages")),
-        };
+        }
     }
-    if tokens == 0 { Err(ApiError::bad_request("messages must have content", "messages")) } else { Ok(tokens) }
+    if prompt.tokens == 0 { Err(ApiError::bad_request("messages must have content", "messages")) } else { Ok(()) }
 }

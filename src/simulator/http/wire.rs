@@ -19,13 +19,20 @@ pub(super) const MALFORMED: Bytes = Bytes::from_static(b"data: {\"id\":\"cmpl-\"
 pub(super) struct Usage {
     pub(super) input_tokens: u32,
     pub(super) output_tokens: u32,
+    /// Prompt tokens that the prefix cache had; only the final count says it.
+    pub(super) cached_tokens: Option<u32>,
 }
 
 impl Usage {
     fn json(self) -> String {
-        let Self { input_tokens, output_tokens } = self;
+        let Self { input_tokens, output_tokens, cached_tokens } = self;
         let total = u64::from(input_tokens) + u64::from(output_tokens);
-        format!(r#"{{"prompt_tokens":{input_tokens},"total_tokens":{total},"completion_tokens":{output_tokens}}}"#)
+        let details = cached_tokens
+            .map(|cached| format!(r#","prompt_tokens_details":{{"cached_tokens":{cached}}}"#))
+            .unwrap_or_default();
+        format!(
+            r#"{{"prompt_tokens":{input_tokens},"total_tokens":{total},"completion_tokens":{output_tokens}{details}}}"#
+        )
     }
 }
 
@@ -121,12 +128,12 @@ impl Shape {
                 }),
             ),
         };
-        let usage = usage.map(|Usage { input_tokens, output_tokens }| {
+        let usage = usage.map(|Usage { input_tokens, output_tokens, cached_tokens }| {
             json!({
                 "prompt_tokens": input_tokens,
                 "total_tokens": u64::from(input_tokens) + u64::from(output_tokens),
                 "completion_tokens": output_tokens,
-                "prompt_tokens_details": null,
+                "prompt_tokens_details": cached_tokens.map(|cached| json!({ "cached_tokens": cached })),
             })
         });
         json!({
