@@ -249,7 +249,12 @@ async fn streamed_completions_have_vllms_shape() {
     assert_eq!(events[0], event(&texts[0], Value::Null));
     assert_eq!(events[1], event(&texts[1], json!("length")));
     assert_eq!(events[2]["choices"], json!([]));
-    assert_eq!(events[2]["usage"], json!({ "prompt_tokens": 10, "total_tokens": 12, "completion_tokens": 2 }));
+    assert_eq!(
+        events[2]["usage"],
+        json!({
+            "prompt_tokens": 10, "total_tokens": 12, "completion_tokens": 2, "prompt_tokens_details": { "cached_tokens": 0 },
+        })
+    );
     assert_eq!(events[3], "[DONE]");
 }
 
