@@ -225,7 +225,7 @@ fn connections_ahead(load: &LoadConfig, share: f64) -> u32 {
     let all = match load {
         LoadConfig::Users(users) => f64::from(users.users),
         LoadConfig::Burst(burst) => f64::from(burst.size),
-        LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) => {
+        LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) | LoadConfig::Weibull(_) => {
             f64::from(OPEN_LOOP_CONNECTIONS_AHEAD)
         }
     };

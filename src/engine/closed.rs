@@ -59,7 +59,7 @@ pub(super) async fn work(
         context,
         bodies,
         plan,
-        due: users.into_iter().map(|user| Reverse((plan.ramp_offset(user), user))).collect(),
+        due: users.into_iter().filter_map(|user| Some(Reverse((plan.first_due(user)?, user)))).collect(),
         ready,
         late: HashMap::new(),
         requests: TaskTracker::new(),
@@ -72,6 +72,9 @@ pub(super) async fn work(
     users.measured
 }
 
+/// User, turn and end of an answer.
+type Ended = (u32, u32, Nanos);
+
 struct Users {
     context: Arc<WorkerContext>,
     bodies: ClosedBodies,
@@ -83,23 +86,20 @@ struct Users {
     /// Users who came due before their body was ready: the client's own lag.
     late: HashMap<u32, (Nanos, Phase)>,
     requests: TaskTracker,
-    ended: mpsc::UnboundedSender<(u32, Nanos)>,
+    ended: mpsc::UnboundedSender<Ended>,
     measured: Vec<u64>,
 }
 
 impl Users {
-    async fn run(
-        &mut self,
-        pacer: &Pacer,
-        mut ends: mpsc::UnboundedReceiver<(u32, Nanos)>,
-        no_more: &CancellationToken,
-    ) {
+    async fn run(&mut self, pacer: &Pacer, mut ends: mpsc::UnboundedReceiver<Ended>, no_more: &CancellationToken) {
         loop {
             let next = self.due.peek().map(|Reverse((at, _))| *at);
             tokio::select! {
                 biased;
                 () = no_more.cancelled() => return self.give_up_late().await,
-                Some((user, end)) = ends.recv() => self.due.push(Reverse((end.saturating_add(self.plan.think_time_ns), user))),
+                Some((user, turn, end)) = ends.recv() => {
+                    self.due.extend(self.plan.next_due(user, turn, end).map(|at| Reverse((at, user))));
+                }
                 Some(prepared) = self.bodies.next() => self.take_body(prepared),
                 () = pacer.sleep_until(next.unwrap_or(Nanos::MAX)), if next.is_some() => {
                     self.come_due();
@@ -141,7 +141,7 @@ impl Users {
             let timeline = context.perform(prepared, dispatched).await;
             let end = timeline.stamps.end.unwrap_or_else(|| context.clock.now());
             // The worker has left its loop when nobody listens: the user has no further turn.
-            let _ = ended.send((user, end));
+            let _ = ended.send((user, turn, end));
             context.deliver(timeline).await;
         });
         self.bodies.wish(user, turn + 1);

@@ -190,9 +190,13 @@ impl Demand {
                 let every_s = load.every.map_or(f64::INFINITY, |every| every.get().as_secs_f64());
                 (f64::from(load.size) / every_s, asked(load.size))
             }
-            LoadConfig::Constant(load) => (load.rate_per_s, Streams::open(load.rate_per_s, bound, answer_s)),
-            LoadConfig::Poisson(load) => (load.rate_per_s, Streams::open(load.rate_per_s, bound, answer_s)),
-            LoadConfig::Gamma(load) => (load.rate_per_s, Streams::open(load.rate_per_s, bound, answer_s)),
+            load @ (LoadConfig::Constant(_)
+            | LoadConfig::Poisson(_)
+            | LoadConfig::Gamma(_)
+            | LoadConfig::Weibull(_)) => {
+                let rate_per_s = load.peak_rate_per_s().unwrap_or(0.0);
+                (rate_per_s, Streams::open(rate_per_s, bound, answer_s))
+            }
         };
         let servers = Servers::of(file);
         Self {

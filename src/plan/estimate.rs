@@ -188,12 +188,20 @@ impl Arrivals<'_> {
     /// Expected arrivals with an intended time in `[from_s, to_s)`.
     fn between(&self, from_s: f64, to_s: f64) -> f64 {
         let span_s = (to_s - from_s).max(0.0);
+        if let Some(curve) = self.load.curve(nanos(self.warmup_s)) {
+            return curve.expected(nanos(from_s), nanos(to_s));
+        }
         match self.load {
-            LoadConfig::Constant(load) => multiples(from_s, to_s, 1.0 / load.rate_per_s),
+            LoadConfig::Constant(load) => multiples(from_s, to_s, load.gap_s()),
             LoadConfig::Poisson(load) => load.rate_per_s * span_s,
             LoadConfig::Gamma(load) => load.rate_per_s * span_s,
+            LoadConfig::Weibull(load) => load.rate_per_s * span_s,
             LoadConfig::Burst(load) => match load.every.map(seconds) {
-                Some(every_s) if every_s > 0.0 => multiples(from_s, to_s, every_s) * f64::from(load.size),
+                Some(every_s) if every_s > 0.0 => {
+                    let before = multiples(0.0, from_s, every_s);
+                    let bursts = multiples(from_s, to_s, every_s);
+                    whole(load.in_first(count(before + bursts))) - whole(load.in_first(count(before)))
+                }
                 // A single burst is the window's own: see `in_window`.
                 _ => 0.0,
             },
@@ -226,14 +234,26 @@ impl Arrivals<'_> {
 
     /// Time from the start of the window until it holds `requests`; infinite when it never does.
     fn time_for(&self, requests: u64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "an estimate of a time")]
-        let requests = requests as f64;
+        let warmup = nanos(self.warmup_s);
+        if let Some(curve) = self.load.curve(warmup) {
+            let reached = curve.advance(warmup, whole(requests));
+            return reached.map_or(f64::INFINITY, |at| whole(at - warmup) / 1e9);
+        }
+        if let LoadConfig::Burst(load) = self.load
+            && let Some(every_s) = load.every.map(seconds).filter(|every_s| *every_s > 0.0)
+        {
+            let before = count(multiples(0.0, self.warmup_s, every_s));
+            let last = load.before((load.in_first(before) + requests).saturating_sub(1));
+            return whole(last.saturating_sub(before)) * every_s;
+        }
+        let requests = whole(requests);
         match self.load {
-            LoadConfig::Constant(load) => requests / load.rate_per_s,
+            LoadConfig::Constant(load) => requests * load.gap_s(),
             LoadConfig::Poisson(load) => requests / load.rate_per_s,
             LoadConfig::Gamma(load) => requests / load.rate_per_s,
-            LoadConfig::Burst(load) => match load.every.map(seconds) {
-                Some(every_s) => ((requests / f64::from(load.size)).ceil() - 1.0).max(0.0) * every_s,
+            LoadConfig::Weibull(load) => requests / load.rate_per_s,
+            LoadConfig::Burst(load) => match load.every {
+                Some(_) => 0.0,
                 None if requests <= f64::from(load.size) => 0.0,
                 None => f64::INFINITY,
             },
@@ -245,8 +265,6 @@ impl Arrivals<'_> {
 /// Length of the measured window in seconds, and the requests expected in it.
 fn window(measure: &MeasureConfig, arrivals: &Arrivals<'_>) -> (f64, f64) {
     let &MeasureConfig { duration, requests, min_duration, max_duration, min_requests, max_requests } = measure;
-    #[expect(clippy::cast_precision_loss, reason = "an estimate of a count")]
-    let whole = |requests: u64| requests as f64;
     let (window_s, target) = match (duration, requests) {
         (Some(duration), _) => {
             let asked_s = seconds(duration);
@@ -280,6 +298,16 @@ fn multiples(from: f64, to: f64, step: f64) -> f64 {
     // Rates such as 0.1 are not exact in binary: a multiple within a billionth of the edge is on it.
     let before = |edge: f64| (edge / step - 1e-9).ceil().max(0.0);
     before(to) - before(from).min(before(to))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate of a count")]
+fn whole(count: u64) -> f64 {
+    count as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time, never negative, saturating")]
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
 }
 
 fn seconds(duration: crate::units::HumanDuration) -> f64 {

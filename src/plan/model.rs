@@ -138,9 +138,11 @@ impl LoopKind {
     /// The kind of loop that a load makes.
     pub fn of(load: &LoadConfig) -> Self {
         match load {
-            LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) | LoadConfig::Burst(_) => {
-                Self::Open
-            }
+            LoadConfig::Constant(_)
+            | LoadConfig::Poisson(_)
+            | LoadConfig::Gamma(_)
+            | LoadConfig::Weibull(_)
+            | LoadConfig::Burst(_) => Self::Open,
             LoadConfig::Users(_) => Self::Closed,
         }
     }

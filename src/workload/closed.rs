@@ -18,6 +18,16 @@ pub struct ClosedLoop {
 }
 
 impl ClosedLoop {
+    /// Intended time of the first request of `user`; `None` for a user who never comes.
+    pub fn first_due(&self, user: u32) -> Option<Nanos> {
+        Some(self.ramp_offset(user))
+    }
+
+    /// Intended time of the request after `turn`, whose answer ended at `end`; `None` for a user who has left for good.
+    pub fn next_due(&self, _user: u32, _turn: u32, end: Nanos) -> Option<Nanos> {
+        Some(end.saturating_add(self.think_time_ns))
+    }
+
     /// Intended time of the first request of `user`: the users start evenly spaced over the ramp.
     pub fn ramp_offset(&self, user: u32) -> Nanos {
         let offset = u128::from(self.ramp_ns) * u128::from(user) / u128::from(self.users.max(1));

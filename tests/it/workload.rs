@@ -1,6 +1,7 @@
 //! The workload as a scenario's author sees it: laws, windows, shares, prompts, datasets, purity.
 
 mod arrivals;
+mod arrivals_stages;
 mod datasets;
 mod golden;
 mod prompts;

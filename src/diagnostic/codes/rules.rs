@@ -62,4 +62,8 @@ codes! {
     HEADER = "B0416", "a header that HTTP does not allow, or that is set twice",
         "Header names are letters, digits and a few signs; values are visible ASCII. The same header must not stand in `headers`, `secret_headers` and `api_key` (which sends `Authorization`) at the same time.",
         bad: "[backends.main.headers]\n\"x team\" = \"serving\"", good: "[backends.main.headers]\nx-team = \"serving\"";
+    LOAD = "B0430", "a load that contradicts itself",
+        "A constant load has either `rate_per_s` or `every`. Only bursts that repeat can grow. Stages last longer than nothing, an exponential ramp has a rate above 0 at both ends, and load goes on after the last stage: it ends above 0, or the stages are repeated.",
+        bad: "[load]\nkind = \"poisson\"\nrate_per_s = 5\nstages = [{ kind = \"linear\", to_per_s = 0, duration = \"30s\" }]",
+        good: "[load]\nkind = \"poisson\"\nrate_per_s = 5\nstages = [{ kind = \"linear\", to_per_s = 20, duration = \"30s\" }]";
 }

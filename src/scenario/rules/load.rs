@@ -2,19 +2,30 @@
 
 use super::Rules;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::scenario::file::MeasureConfig;
+use crate::scenario::file::{MeasureConfig, PhasesConfig};
 use crate::workload::load::LoadConfig;
 use crate::workload::load::burst::Burst;
 
 pub(super) fn check(rules: &mut Rules<'_>) {
     weights(rules);
     let (Some(load), Some(phases)) = (rules.partial.load(), rules.partial.phases()) else { return };
+    settings(rules, load);
     match load {
         LoadConfig::Burst(load) => burst(rules, load, &phases.measure),
-        LoadConfig::Poisson(load) => expected(rules, load.rate_per_s, &phases.measure),
-        LoadConfig::Gamma(load) => expected(rules, load.rate_per_s, &phases.measure),
+        LoadConfig::Poisson(_) | LoadConfig::Gamma(_) | LoadConfig::Weibull(_) => expected(rules, load, phases),
         // The first request of a constant load is due at once, and users ask as soon as they exist.
         LoadConfig::Constant(_) | LoadConfig::Users(_) => {}
+    }
+}
+
+/// What the load says of itself.
+fn settings(rules: &mut Rules<'_>, load: &LoadConfig) {
+    for problem in load.check() {
+        let parts: Vec<&str> =
+            std::iter::once("load").chain(problem.key.split('.').filter(|part| !part.is_empty())).collect();
+        let zero = matches!(parts.last(), Some(&("every" | "duration" | "period"))) && problem.message.contains("0s");
+        let code = if zero { &codes::ZERO_TIME } else { &codes::LOAD };
+        rules.at_value(&parts, "", Diagnostic::error(code, problem.message));
     }
 }
 
@@ -27,10 +38,6 @@ fn weights(rules: &mut Rules<'_>) {
 }
 
 fn burst(rules: &mut Rules<'_>, load: &Burst, measure: &MeasureConfig) {
-    if load.every.is_some_and(|every| every.nanos() == 0) {
-        let message = "`load.every` is zero, so all bursts would come at once";
-        rules.at_value(&["load", "every"], "", Diagnostic::error(&codes::ZERO_TIME, message));
-    }
     let asked = [("requests", measure.requests), ("min_requests", measure.min_requests)];
     for (key, wanted) in asked {
         let Some(wanted) = wanted.filter(|wanted| load.every.is_none() && *wanted > u64::from(load.size)) else {
@@ -45,9 +52,15 @@ fn burst(rules: &mut Rules<'_>, load: &Burst, measure: &MeasureConfig) {
     }
 }
 
-fn expected(rules: &mut Rules<'_>, rate_per_s: f64, measure: &MeasureConfig) {
+fn expected(rules: &mut Rules<'_>, load: &LoadConfig, phases: &PhasesConfig) {
+    let measure = &phases.measure;
     let Some(duration) = measure.duration.filter(|_| measure.min_requests.is_none()) else { return };
-    let requests = rate_per_s * duration.get().as_secs_f64();
+    let warmup = phases.warmup.nanos();
+    let requests = match (load.curve(warmup), load.rate_per_s()) {
+        (Some(curve), _) if load.check().is_empty() => curve.expected(warmup, warmup.saturating_add(duration.nanos())),
+        (None, Some(rate_per_s)) => rate_per_s * duration.get().as_secs_f64(),
+        _ => return,
+    };
     if duration.nanos() > 0 && requests < 1.0 {
         let message = format!("only {requests:.2} requests are expected in the measured window of {duration}");
         let diagnostic = Diagnostic::warning(&codes::EMPTY_WINDOW, message)

@@ -5,6 +5,7 @@ use rand_distr::{Distribution, Gamma as GammaLaw};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::stages::{AfterStages, StageConfig};
 use super::{Arrivals, MaxInFlight, Split, after, mean_gap};
 use crate::units::Nanos;
 
@@ -18,6 +19,13 @@ pub struct Gamma {
     /// Coefficient of variation of the gaps: 1 is Poisson, above 1 burstier, below 1 smoother.
     #[schemars(range(min = 0.01, max = 100))]
     pub cv: f64,
+    /// How the rate changes from the beginning of the measured window on, one stage after the other; absent: not at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageConfig>,
+    /// What comes after the last stage.
+    #[serde(default, skip_serializing_if = "AfterStages::is_hold")]
+    #[schemars(extend("default" = "hold"))]
+    pub after_stages: AfterStages,
     /// A bound on the requests in flight; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<MaxInFlight>,
@@ -30,6 +38,12 @@ pub struct Gamma {
 #[derive(Clone, Debug)]
 pub(crate) struct GammaGaps {
     law: GammaLaw<f64>,
+}
+
+/// The law with mean 1.
+pub(super) fn unit_law(config: &Gamma) -> GammaLaw<f64> {
+    let shape = 1.0 / (config.cv * config.cv);
+    GammaLaw::new(shape, 1.0 / shape).expect("cv is checked: finite and above 0")
 }
 
 impl GammaGaps {

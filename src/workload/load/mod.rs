@@ -1,6 +1,6 @@
 //! When requests arrive: one file a kind.
 //!
-//! Open loops (`constant`, `poisson`, `gamma`, `burst`) have a schedule of absolute times that no
+//! Open loops (`constant`, `poisson`, `gamma`, `weibull`, `burst`) have a schedule of absolute times that no
 //! answer can move. The closed loop (`users`) sends a user's next request after the previous answer.
 //!
 //! Gaps are rounded to whole nanoseconds before they are summed, so the sum is exact on every machine.
@@ -12,6 +12,7 @@ use rand_chacha::ChaCha12Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::stages::{AfterStages, RateCurve, StageConfig, UnitGaps};
 use super::error::Problem;
 use crate::units::{NANOS_PER_SEC, Nanos};
 
@@ -19,7 +20,9 @@ pub mod burst;
 pub mod constant;
 pub mod gamma;
 pub mod poisson;
+pub mod stages;
 pub mod users;
+pub mod weibull;
 
 /// When requests arrive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +34,8 @@ pub enum LoadConfig {
     Poisson(poisson::Poisson),
     /// Open loop: gaps drawn from a gamma law, burstier or smoother than Poisson.
     Gamma(gamma::Gamma),
+    /// Open loop: gaps drawn from a Weibull law.
+    Weibull(weibull::Weibull),
     /// Open loop: a number of requests at the same instant, once or repeatedly.
     Burst(burst::Burst),
     /// Closed loop: users who each wait for an answer before they ask again.
@@ -84,7 +89,9 @@ pub(crate) enum Process {
     Constant(constant::Evenly),
     Poisson(poisson::Exponential),
     Gamma(gamma::GammaGaps),
+    Weibull(weibull::WeibullGaps),
     Burst(burst::Bursts),
+    Staged(stages::Staged),
 }
 
 impl Arrivals for Process {
@@ -93,7 +100,9 @@ impl Arrivals for Process {
             Self::Constant(process) => process.next_at(index, previous, rng),
             Self::Poisson(process) => process.next_at(index, previous, rng),
             Self::Gamma(process) => process.next_at(index, previous, rng),
+            Self::Weibull(process) => process.next_at(index, previous, rng),
             Self::Burst(process) => process.next_at(index, previous, rng),
+            Self::Staged(process) => process.next_at(index, previous, rng),
         }
     }
 }
@@ -101,13 +110,56 @@ impl Arrivals for Process {
 impl LoadConfig {
     /// The arrival process, with warm-up ending at `warmup_end`; `None` for a closed loop.
     pub(crate) fn process(&self, warmup_end: Nanos) -> Option<Process> {
+        if let Some(curve) = self.curve(warmup_end) {
+            let gaps = match self {
+                Self::Constant(_) => UnitGaps::Even,
+                Self::Gamma(config) => UnitGaps::Gamma(gamma::unit_law(config)),
+                Self::Weibull(config) => UnitGaps::Weibull(weibull::UnitWeibull::new(config.cv)),
+                Self::Poisson(_) | Self::Burst(_) | Self::Users(_) => UnitGaps::Exponential,
+            };
+            return Some(Process::Staged(stages::Staged { gaps, curve }));
+        }
         Some(match self {
             Self::Constant(config) => Process::Constant(constant::Evenly::new(config)),
             Self::Poisson(config) => Process::Poisson(poisson::Exponential::new(config)),
             Self::Gamma(config) => Process::Gamma(gamma::GammaGaps::new(config)),
+            Self::Weibull(config) => Process::Weibull(weibull::WeibullGaps::new(config)),
             Self::Burst(config) => Process::Burst(burst::Bursts::new(config, warmup_end)),
             Self::Users(_) => return None,
         })
+    }
+
+    /// The rate over time of a load with stages, which begin at `warmup_end`.
+    pub(crate) fn curve(&self, warmup_end: Nanos) -> Option<RateCurve> {
+        let (stages, after) = self.stages();
+        let rate = self.rate_per_s().filter(|_| !stages.is_empty())?;
+        Some(RateCurve::new(rate, stages, after, warmup_end))
+    }
+
+    /// Arrivals per second of a load that has a rate; with stages, before the first of them.
+    pub fn rate_per_s(&self) -> Option<f64> {
+        match self {
+            Self::Constant(config) => Some(config.rate()),
+            Self::Poisson(config) => Some(config.rate_per_s),
+            Self::Gamma(config) => Some(config.rate_per_s),
+            Self::Weibull(config) => Some(config.rate_per_s),
+            Self::Burst(_) | Self::Users(_) => None,
+        }
+    }
+
+    /// The largest rate of a load that has one.
+    pub fn peak_rate_per_s(&self) -> Option<f64> {
+        self.curve(0).map(|curve| curve.peak_per_s()).or(self.rate_per_s())
+    }
+
+    fn stages(&self) -> (&[StageConfig], AfterStages) {
+        match self {
+            Self::Constant(config) => (&config.stages, config.after_stages),
+            Self::Poisson(config) => (&config.stages, config.after_stages),
+            Self::Gamma(config) => (&config.stages, config.after_stages),
+            Self::Weibull(config) => (&config.stages, config.after_stages),
+            Self::Burst(_) | Self::Users(_) => (&[], AfterStages::Hold),
+        }
     }
 
     /// How an arrival finds its class.
@@ -116,6 +168,7 @@ impl LoadConfig {
             Self::Constant(config) => config.split,
             Self::Poisson(config) => config.split,
             Self::Gamma(config) => config.split,
+            Self::Weibull(config) => config.split,
             Self::Burst(config) => config.split,
             Self::Users(config) => config.split,
         }
@@ -127,6 +180,7 @@ impl LoadConfig {
             Self::Constant(config) => config.max_in_flight.as_ref(),
             Self::Poisson(config) => config.max_in_flight.as_ref(),
             Self::Gamma(config) => config.max_in_flight.as_ref(),
+            Self::Weibull(config) => config.max_in_flight.as_ref(),
             Self::Burst(config) => config.max_in_flight.as_ref(),
             Self::Users(config) => config.max_in_flight.as_ref(),
         }
@@ -142,20 +196,28 @@ impl LoadConfig {
 
     /// What is wrong with the settings, keys relative to `[load]`.
     pub fn check(&self) -> Vec<Problem> {
-        match self {
-            Self::Constant(config) => check_rate(config.rate_per_s),
+        let mut problems = match self {
+            Self::Constant(config) => config.check(),
             Self::Poisson(config) => check_rate(config.rate_per_s),
-            Self::Gamma(config) => {
-                let mut problems = check_rate(config.rate_per_s);
-                if !(config.cv.is_finite() && config.cv > 0.0) {
-                    problems.push(Problem::new("cv", format!("`cv` {} is not a number above 0", config.cv)));
-                }
-                problems
-            }
+            Self::Gamma(config) => check_law(config.rate_per_s, config.cv),
+            Self::Weibull(config) => check_law(config.rate_per_s, config.cv),
             Self::Burst(config) => config.check(),
             Self::Users(config) => config.check(),
+        };
+        if let Some(rate) = self.rate_per_s().filter(|_| problems.is_empty()) {
+            let (stages, after) = self.stages();
+            problems.extend(stages::check(rate, stages, after));
         }
+        problems
     }
+}
+
+fn check_law(rate_per_s: f64, cv: f64) -> Vec<Problem> {
+    let mut problems = check_rate(rate_per_s);
+    if !(cv.is_finite() && cv > 0.0) {
+        problems.push(Problem::new("cv", format!("`cv` {cv} is not a number above 0")));
+    }
+    problems
 }
 
 fn check_rate(rate_per_s: f64) -> Vec<Problem> {

@@ -5,6 +5,7 @@ use rand_distr::{Distribution, Exp1};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::stages::{AfterStages, StageConfig};
 use super::{Arrivals, MaxInFlight, Split, after, mean_gap};
 use crate::units::Nanos;
 
@@ -15,6 +16,13 @@ pub struct Poisson {
     /// Arrivals per second, all classes together.
     #[schemars(range(min = 0.000001, max = 1_000_000))]
     pub rate_per_s: f64,
+    /// How the rate changes from the beginning of the measured window on, one stage after the other; absent: not at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageConfig>,
+    /// What comes after the last stage.
+    #[serde(default, skip_serializing_if = "AfterStages::is_hold")]
+    #[schemars(extend("default" = "hold"))]
+    pub after_stages: AfterStages,
     /// A bound on the requests in flight; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<MaxInFlight>,

@@ -4,18 +4,18 @@ use llm_bench::workload::{Arrival, Traffic};
 
 use super::{PLAIN, build, plain, scenario};
 
-fn take(traffic: &Traffic, count: usize) -> Vec<Arrival> {
+pub(super) fn take(traffic: &Traffic, count: usize) -> Vec<Arrival> {
     traffic.open().unwrap().schedule().take(count).collect()
 }
 
 /// Gaps in seconds, the first from 0.
-fn gaps(arrivals: &[Arrival]) -> Vec<f64> {
+pub(super) fn gaps(arrivals: &[Arrival]) -> Vec<f64> {
     let mut previous = 0;
     let gap = |arrival: &Arrival| (arrival.at - std::mem::replace(&mut previous, arrival.at)) as f64 / 1e9;
     arrivals.iter().map(gap).collect()
 }
 
-fn mean_and_cv(values: &[f64]) -> (f64, f64) {
+pub(super) fn mean_and_cv(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
@@ -24,7 +24,7 @@ fn mean_and_cv(values: &[f64]) -> (f64, f64) {
 
 /// Largest distance between the empirical distribution and `cdf`, times √n: above 1.95 in one of a
 /// thousand samples of the law.
-fn kolmogorov_smirnov(values: &[f64], cdf: impl Fn(f64) -> f64) -> f64 {
+pub(super) fn kolmogorov_smirnov(values: &[f64], cdf: impl Fn(f64) -> f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len() as f64;
@@ -36,7 +36,7 @@ fn kolmogorov_smirnov(values: &[f64], cdf: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// Variance over mean of the counts in intervals of `seconds`: 1 for a Poisson process.
-fn dispersion(arrivals: &[Arrival], seconds: u64) -> f64 {
+pub(super) fn dispersion(arrivals: &[Arrival], seconds: u64) -> f64 {
     let width = seconds * 1_000_000_000;
     let intervals = arrivals.last().unwrap().at / width;
     let mut counts = vec![0.0_f64; intervals as usize];
@@ -211,7 +211,7 @@ fn the_schedule_does_not_depend_on_the_classes() {
 fn shards_of_a_schedule_are_the_schedule() {
     let traffic = mixed("draw", "kind = \"poisson\"\nrate_per_s = 10", &[0.5, 0.5]);
     let whole = take(&traffic, 1000);
-    for shards in [1, 2, 3, 8] {
+    for shards in 1..=64 {
         let mut union: Vec<Arrival> = (0..shards)
             .flat_map(|shard| {
                 let schedule = traffic.open().unwrap().schedule();

@@ -41,6 +41,16 @@ const WORKLOADS: &str = r#"
     prompts = { kind = "sharegpt", path = "sharegpt/small.json" }
 "#;
 
+/// All kinds of stages in 18 s, then again.
+const STAGES: &str = r#"after_stages = "repeat"
+    stages = [
+        { kind = "linear", to_per_s = 60, duration = "4s" },
+        { kind = "exponential", to_per_s = 20, duration = "4s" },
+        { kind = "step", to_per_s = 30, duration = "2s" },
+        { kind = "hold", duration = "2s" },
+        { kind = "sine", to_per_s = 80, duration = "6s", period = "4s" },
+    ]"#;
+
 fn classes(workloads: &[&str]) -> String {
     workloads
         .iter()
@@ -101,6 +111,11 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("users, sharegpt", digest(&library, &["sharegpt"], "kind = \"users\"\nusers = 10\nramp = \"3s\"")),
         ("poisson, all drawn", digest(&library, &all, "kind = \"poisson\"\nrate_per_s = 40")),
         ("poisson, all exact", digest(&library, &all, "kind = \"poisson\"\nrate_per_s = 40\nsplit = \"exact\"")),
+        ("weibull, uniform", digest(&library, &["uniform"], "kind = \"weibull\"\nrate_per_s = 40\ncv = 0.7")),
+        ("poisson stages", digest(&library, &["fixed"], &format!("kind = \"poisson\"\nrate_per_s = 10\n{STAGES}"))),
+        ("gamma stages", digest(&library, &["fixed"], &format!("kind = \"gamma\"\ncv = 2\nrate_per_s = 10\n{STAGES}"))),
+        ("constant stages", digest(&library, &["fixed"], &format!("kind = \"constant\"\nrate_per_s = 10\n{STAGES}"))),
+        ("growing bursts", digest(&library, &["fixed"], "kind = \"burst\"\nsize = 1\ngrow_by = 1\nevery = \"500ms\"")),
         ("users, all exact", digest(&library, &all, "kind = \"users\"\nusers = 10\nsplit = \"exact\"")),
     ];
     let pinned = [
@@ -111,6 +126,11 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("users, sharegpt", "7e07c5e431c6dfa5bb4ea7998f73487faa7e0a0c6d88cbe401f248b8ae0cf7b2"),
         ("poisson, all drawn", "b897f32e86b2a9c08b68d622dcbcbb7e1aaff34a06efa0650f5b55cb8add859f"),
         ("poisson, all exact", "80874f3b06536e512fe6ae2d63a5315da9213b2189f6b9caf79ff24dc13fc180"),
+        ("weibull, uniform", ""),
+        ("poisson stages", ""),
+        ("gamma stages", ""),
+        ("constant stages", ""),
+        ("growing bursts", ""),
         ("users, all exact", "cef684e1679d709f17b50213d0e36722b695ce7b50f4d328b18394eda1d1cf13"),
     ];
     assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
