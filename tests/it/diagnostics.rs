@@ -383,13 +383,13 @@ fn machine_formats_point_at_the_place() {
         serde_json::json!({
             "severity": "error", "code": "B0203", "file": "dir/a,b.toml", "line": 5, "column": 9,
             "end": { "line": 5, "column": 17 }, "message": "unknown kind `poison` of `load`",
-            "label": "expected `constant`, `poisson`, `gamma`, `burst` or `users`", "help": "did you mean `poisson`?",
+            "label": "expected `constant`, `poisson`, `gamma`, `weibull`, `burst` or `users`", "help": "did you mean `poisson`?",
         })
     );
     assert_eq!(
         render::github(found, &loading.sources),
         "::error file=dir/a%2Cb.toml,line=5,col=9,endLine=5,endColumn=17,title=B0203::unknown kind `poison` of `load`: \
-         expected `constant`, `poisson`, `gamma`, `burst` or `users`%0Adid you mean `poisson`?\n"
+         expected `constant`, `poisson`, `gamma`, `weibull`, `burst` or `users`%0Adid you mean `poisson`?\n"
     );
     assert!(render::human(found, &loading.sources, true).contains("\u{1b}["));
     assert!(!render::human(found, &loading.sources, false).contains('\u{1b}'));

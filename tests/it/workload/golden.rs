@@ -126,11 +126,11 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("users, sharegpt", "7e07c5e431c6dfa5bb4ea7998f73487faa7e0a0c6d88cbe401f248b8ae0cf7b2"),
         ("poisson, all drawn", "b897f32e86b2a9c08b68d622dcbcbb7e1aaff34a06efa0650f5b55cb8add859f"),
         ("poisson, all exact", "80874f3b06536e512fe6ae2d63a5315da9213b2189f6b9caf79ff24dc13fc180"),
-        ("weibull, uniform", ""),
-        ("poisson stages", ""),
-        ("gamma stages", ""),
-        ("constant stages", ""),
-        ("growing bursts", ""),
+        ("weibull, uniform", "e5bd4df93e9835fbca2758535aaf059fb13847003342a34abb359d3c672c40ad"),
+        ("poisson stages", "9746fbe715da9d47d589df2db1c0bb9b5c2fe76ee196d6ac51558253df0bf4f7"),
+        ("gamma stages", "fe68d3db07b30c5cb768097f3cd7c6f7ec5ccb0296a2e056585958d8403d815d"),
+        ("constant stages", "3ccc44b45eb4331b4bafec4ca8286b9506673488bb746fe19a71a412674ef1fc"),
+        ("growing bursts", "5f3708094314b4e0d423c763ec5a87058604ba0eed916cc93661a6495022918b"),
         ("users, all exact", "cef684e1679d709f17b50213d0e36722b695ce7b50f4d328b18394eda1d1cf13"),
     ];
     assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
