@@ -100,7 +100,8 @@ impl Users {
                 Some((user, turn, end)) = ends.recv() => {
                     self.due.extend(self.plan.next_due(user, turn, end).map(|at| Reverse((at, user))));
                 }
-                Some(prepared) = self.bodies.next() => self.take_body(prepared),
+                // Asked for only when somebody waits for it: else each body would wake this worker.
+                Some(prepared) = self.bodies.next(), if !self.late.is_empty() => self.take_body(prepared),
                 () = pacer.sleep_until(next.unwrap_or(Nanos::MAX)), if next.is_some() => {
                     self.come_due();
                     // Answers get their turn between two requests, also when many users are due at once.
@@ -113,6 +114,11 @@ impl Users {
     fn come_due(&mut self) {
         let Some(Reverse((at, user))) = self.due.pop() else { return };
         let phase = self.context.window.come_due(at);
+        if !self.ready.contains_key(&user) {
+            while let Some(prepared) = self.bodies.try_next() {
+                self.take_body(prepared);
+            }
+        }
         match self.ready.remove(&user) {
             Some(prepared) => self.dispatch(prepared, at, phase),
             None => {

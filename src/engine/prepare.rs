@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -38,8 +38,51 @@ pub(super) struct Prepared {
 /// Bodies of an open loop in order of time.
 pub(super) struct OpenBodies {
     queue: mpsc::Receiver<Prepared>,
-    bytes: Arc<AtomicUsize>,
+    stock: Arc<Stock>,
+    preparer: Thread,
     first: Option<Prepared>,
+}
+
+/// How full the queue is. Its preparer sleeps from the moment it is full until half of it is used up: one that made a body
+/// whenever there is room for one would be woken by every request.
+#[derive(Debug, Default)]
+struct Stock {
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+    asleep: AtomicBool,
+}
+
+impl Stock {
+    fn add(&self, bytes: usize) {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// Takes one out; whether the preparer has to be woken.
+    fn take(&self, bytes: usize) -> bool {
+        self.requests.fetch_sub(1, Ordering::SeqCst);
+        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        self.asleep.load(Ordering::SeqCst) && self.is_low()
+    }
+
+    fn is_full(&self) -> bool {
+        self.requests.load(Ordering::SeqCst) >= AHEAD_REQUESTS || self.bytes.load(Ordering::SeqCst) > AHEAD_BYTES
+    }
+
+    fn is_low(&self) -> bool {
+        self.requests.load(Ordering::SeqCst) <= AHEAD_REQUESTS / 2
+            && self.bytes.load(Ordering::SeqCst) <= AHEAD_BYTES / 2
+    }
+
+    /// Sleeps until the queue is low, or `gone`.
+    fn sleep(&self, gone: impl Fn() -> bool) {
+        self.asleep.store(true, Ordering::SeqCst);
+        while !self.is_low() && !gone() {
+            // Nobody wakes this thread when the worker goes away.
+            thread::park_timeout(Duration::from_millis(100));
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+    }
 }
 
 impl OpenBodies {
@@ -49,7 +92,9 @@ impl OpenBodies {
             return Some(first);
         }
         let prepared = self.queue.recv().await?;
-        self.bytes.fetch_sub(prepared.outgoing.body.len(), Ordering::Relaxed);
+        if self.stock.take(prepared.outgoing.body.len()) {
+            self.preparer.unpark();
+        }
         Some(prepared)
     }
 }
@@ -66,9 +111,9 @@ impl OpenBodies {
 /// Starts the preparer of one open-loop worker.
 pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::Result<OpenBodies> {
     let (sender, queue) = mpsc::channel(AHEAD_REQUESTS);
-    let bytes = Arc::new(AtomicUsize::new(0));
-    let (job, window, waiting) = (job.clone(), Arc::clone(window), Arc::clone(&bytes));
-    thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
+    let stock = Arc::new(Stock::default());
+    let (job, window, filled) = (job.clone(), Arc::clone(window), Arc::clone(&stock));
+    let thread = thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
         priority::behind_workers();
         let LoopPlan::Open { schedule, .. } = &job.plan else { return };
         let mine = schedule().filter(|arrival| arrival.index % job.workers as u64 == worker as u64);
@@ -76,16 +121,18 @@ pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::R
             let phase = window.phase(arrival.index);
             let id = RequestId::Open { index: arrival.index };
             let prepared = prepare(&job, phase, id, arrival.class, arrival.at);
-            while waiting.load(Ordering::Relaxed) > AHEAD_BYTES && !sender.is_closed() {
-                thread::park_timeout(Duration::from_millis(1));
+            if filled.is_full() {
+                filled.sleep(|| sender.is_closed());
             }
-            waiting.fetch_add(prepared.outgoing.body.len(), Ordering::Relaxed);
+            filled.add(prepared.outgoing.body.len());
             if sender.blocking_send(prepared).is_err() {
                 return;
             }
+            // A worker on the same core goes first. Its wake-up alone would not take the core from this thread.
+            thread::yield_now();
         }
     })?;
-    Ok(OpenBodies { queue, bytes, first: None })
+    Ok(OpenBodies { queue, stock, preparer: thread.thread().clone(), first: None })
 }
 
 /// Bodies of a closed loop, made on demand one turn ahead.
@@ -105,6 +152,11 @@ impl ClosedBodies {
     /// The next one that is ready. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Prepared> {
         self.ready.recv().await
+    }
+
+    /// The next one, if it is ready.
+    pub(super) fn try_next(&mut self) -> Option<Prepared> {
+        self.ready.try_recv().ok()
     }
 }
 
@@ -128,6 +180,7 @@ pub(super) fn closed(job: &Job, worker: usize) -> std::io::Result<ClosedBodies> 
                 if sender.send(prepared).is_err() {
                     return;
                 }
+                thread::yield_now();
             }
         }
     })?;

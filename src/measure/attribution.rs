@@ -7,6 +7,8 @@ use super::timeline::{Answer, ContentEvent, Timeline};
 use crate::report::model::TokenAttribution;
 use crate::report::requests::{EventsRecord, KindRun, OutputSource, RequestRecord, TokensRecord};
 use crate::tokens::Tokenizer;
+use compact_str::CompactString;
+use foldhash::fast::RandomState;
 
 /// Event texts whose token count is remembered.
 const KNOWN: usize = 16_384;
@@ -15,7 +17,7 @@ const KNOWN_BYTES: usize = 32;
 
 /// Token counts of the short texts that events bring again and again: a tokenizer takes microseconds for each.
 #[derive(Clone, Debug, Default)]
-pub struct EventCounts(HashMap<Box<str>, u32>);
+pub struct EventCounts(HashMap<CompactString, u32, RandomState>);
 
 impl EventCounts {
     /// Tokens of an event's text. A content event is non-empty, so it carries at least part of a token.

@@ -1,5 +1,6 @@
 //! What the engine hands over for each request: its stamps, its events and the one way it ended.
 
+use compact_str::CompactString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -150,8 +151,9 @@ pub struct ContentEvent {
     /// Tokens as the server said them (continuous usage, token ids, logprobs); tokens of empty
     /// events before it are included.
     pub tokens: Option<u32>,
-    /// Its text, for a tokenizer after the request ended.
-    pub text: Box<str>,
+    /// Its text, for a tokenizer after the request ended. A short one lies in the event itself: the thread that reads
+    /// allocates nothing for it.
+    pub text: CompactString,
     /// The read that brought its last byte also brought that of an earlier content event, so the gap
     /// between the two is the client's, not the server's.
     pub coalesced: bool,

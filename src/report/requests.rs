@@ -214,11 +214,15 @@ impl Default for MemberLimits {
     }
 }
 
+/// Bytes that are compressed at a stretch: a fraction of a tenth of a millisecond.
+const STRETCH_BYTES: usize = 4 << 10;
+
 /// Writes records as they come. Memory is one member, whatever the length of the file.
 #[derive(Debug)]
 pub struct RequestsWriter<W: Write> {
     out: W,
     limits: MemberLimits,
+    between: fn(),
     member: Vec<u8>,
     records: usize,
 }
@@ -231,7 +235,12 @@ impl<W: Write> RequestsWriter<W> {
 
     /// A file with members of another size.
     pub fn with_limits(out: W, limits: MemberLimits) -> Self {
-        Self { out, limits, member: Vec::new(), records: 0 }
+        Self { out, limits, between: || (), member: Vec::new(), records: 0 }
+    }
+
+    /// Calls `between` again and again while a member is compressed, which takes some milliseconds.
+    pub fn pausing(self, between: fn()) -> Self {
+        Self { between, ..self }
     }
 
     /// Adds one line.
@@ -257,7 +266,10 @@ impl<W: Write> RequestsWriter<W> {
             return Ok(());
         }
         let mut encoder = GzEncoder::new(Vec::with_capacity(self.member.len() / 4), Compression::fast());
-        encoder.write_all(&self.member)?;
+        for stretch in self.member.chunks(STRETCH_BYTES) {
+            encoder.write_all(stretch)?;
+            (self.between)();
+        }
         self.out.write_all(&encoder.finish()?)?;
         self.out.flush()?;
         self.member.clear();

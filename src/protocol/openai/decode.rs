@@ -1,5 +1,6 @@
 //! Answers of both OpenAI protocols, streamed or whole.
 
+use compact_str::CompactString;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use serde::de::IgnoredAny;
@@ -184,7 +185,7 @@ impl Reading {
             && let Some((kind, text)) = self.template.text(event.data)
         {
             self.ledger.uncounted_content();
-            return self.push(at, kind, None, text.into(), event.coalesced);
+            return self.push(at, kind, None, CompactString::from(text), event.coalesced);
         }
         let data = event.data.trim_ascii();
         if data == b"[DONE]" {
@@ -261,7 +262,7 @@ impl Reading {
         finishes
     }
 
-    fn push(&mut self, at: Nanos, kind: ContentKind, tokens: Option<u32>, text: Box<str>, coalesced: bool) {
+    fn push(&mut self, at: Nanos, kind: ContentKind, tokens: Option<u32>, text: CompactString, coalesced: bool) {
         self.verdict.content();
         // A role event in the same read blurs nothing: only the gap between two content events would.
         let coalesced = coalesced && self.events.last().is_some_and(|previous| previous.at == at);
@@ -274,7 +275,7 @@ impl Reading {
         self.verdict.done();
         if let Some((_, text, _)) = content_of(choices) {
             self.verdict.content();
-            self.body_text = Some(text);
+            self.body_text = Some(text.as_str().into());
         }
     }
 
@@ -312,19 +313,20 @@ impl Reading {
 /// All content of an event as one text, and the piece itself if it is the only one. An event is one
 /// stamp, so several pieces (reasoning that ends and text that begins, two choices) are one content
 /// event, of the kind that stands highest: text, then tool call, then reasoning.
-fn content_of<'c>(choices: &'c [Choice<'_>]) -> Option<(ContentKind, Box<str>, Option<&'c Text<'c>>)> {
+fn content_of<'c>(choices: &'c [Choice<'_>]) -> Option<(ContentKind, CompactString, Option<&'c Text<'c>>)> {
     let mut pieces = choices.iter().flat_map(Choice::pieces);
     let (mut kind, first) = pieces.next()?;
     let Some((second_kind, second)) = pieces.next() else {
         return Some((kind, first.as_str().into(), Some(first)));
     };
-    let mut joined = format!("{}{}", first.as_str(), second.as_str());
+    let mut joined = CompactString::from(first.as_str());
+    joined.push_str(second.as_str());
     kind = higher(kind, second_kind);
     for (further_kind, further) in pieces {
         joined.push_str(further.as_str());
         kind = higher(kind, further_kind);
     }
-    Some((kind, joined.into(), None))
+    Some((kind, joined, None))
 }
 
 fn higher(a: ContentKind, b: ContentKind) -> ContentKind {
