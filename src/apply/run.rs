@@ -18,7 +18,8 @@ use crate::measure::timeline::{Phase, RequestId};
 use crate::measure::{CalibratedLimits, ClassSpec, MeasureSpec};
 use crate::plan::{Plan, Point};
 use crate::report::model::{
-    PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason, ValidityState, Warning,
+    Bodies, PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason, ValidityState,
+    Warning,
 };
 use crate::scenario::file::ScenarioFile;
 use crate::store::layout::RunPath;
@@ -27,7 +28,7 @@ use crate::store::{GZIP, JSON, Kept, Spool, Store};
 use crate::transport::Stamping;
 use crate::units::Nanos;
 use crate::workload::Library;
-use crate::workload::{Content, Traffic};
+use crate::workload::{Content, History, Next, Traffic};
 
 /// Time workers get to start before the clock of a point does.
 const LEAD: Duration = Duration::from_millis(100);
@@ -302,6 +303,7 @@ impl<'a> Run<'a> {
         let job = self.job(file, &traffic, plan.clone(), servers)?;
         let spec = MeasureSpec { calibration: self.options.calibration.clone(), ..measure_spec(file, &traffic, &plan) };
         let records = self.spool.file(&self.records_path(&point.id)?)?;
+        let bodies = traffic.is_server_dependent().then_some(Bodies::ServerDependent);
         let repeats = Box::new(move |measured: &[u64]| traffic.repeated_prompts(measured));
         let expected = Duration::from_secs_f64(point.estimate.wall_s);
         observer(Event::PointStarted {
@@ -314,7 +316,7 @@ impl<'a> Run<'a> {
         let mut started = point::start(job, spec, repeats, servers.mask(), records, stop, self.options.grace)?;
         let pace = Pace { index, total: self.plan.points.len(), expected, left };
         let measured = watch(&mut started, pace, stop, observer).await?;
-        self.take_in(index, point, measured, observer).await
+        self.take_in(index, point, measured, bodies, observer).await
     }
 
     fn job(
@@ -342,10 +344,12 @@ impl<'a> Run<'a> {
         index: usize,
         point: &Point,
         measured: Measured,
+        bodies: Option<Bodies>,
         observer: &mut dyn FnMut(Event),
     ) -> Result<Option<PointReport>, ApplyError> {
         let Measured { measurement, interrupted, .. } = measured;
         let mut report = measurement.into_report(point.id.clone(), point.digest.clone(), point.coordinates.clone());
+        report.bodies = bodies;
         if interrupted {
             mark_interrupted(&mut report);
             return Ok(Some(report));
@@ -559,6 +563,14 @@ impl Source for TrafficSource {
 
     fn class_of_turn(&self, user: u32, turn: u32) -> u16 {
         self.0.class_of_turn(user, turn)
+    }
+
+    fn has_sessions(&self, class: u16) -> bool {
+        self.0.has_sessions(class)
+    }
+
+    fn turn(&self, id: RequestId, class: u16, history: &mut History, answer: Option<&str>) -> (Content, Option<Next>) {
+        self.0.turn(id, class, history, answer)
     }
 }
 

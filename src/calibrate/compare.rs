@@ -15,6 +15,8 @@ pub fn label(id: RequestId) -> String {
     match id {
         RequestId::Open { index } => format!("o{index}"),
         RequestId::Closed { user, turn } => format!("c{user}.{turn}"),
+        RequestId::OpenSession { index, turn } => format!("o{index}.{turn}"),
+        RequestId::ClosedSession { user, session, turn } => format!("c{user}.{session}.{turn}"),
     }
 }
 

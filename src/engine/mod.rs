@@ -17,7 +17,7 @@ use crate::protocol::Protocol;
 use crate::transport::{ClockSource, HttpVersion, StampFacts, Transport};
 use crate::units::Nanos;
 use crate::workload::load::{MaxInFlight, WhenFull};
-use crate::workload::{self, Arrival, ClosedLoop, Content};
+use crate::workload::{self, Arrival, ClosedLoop, Content, History, Next};
 
 pub mod clock;
 mod closed;
@@ -29,6 +29,7 @@ pub mod priority;
 mod request;
 mod run;
 pub mod stop;
+mod turns;
 mod window;
 
 #[cfg(test)]
@@ -41,8 +42,23 @@ pub use stop::{Stop, StopLevel};
 pub trait Source: Debug + Send + Sync {
     /// Prompt and lengths of a request.
     fn content(&self, phase: Phase, id: RequestId, class: u16) -> Content;
-    /// Class of a closed-loop turn.
+    /// Class of a closed-loop turn; of a user's n-th session, where some class has sessions.
     fn class_of_turn(&self, user: u32, turn: u32) -> u16;
+    /// Whether the requests of a class belong to sessions.
+    fn has_sessions(&self, _class: u16) -> bool {
+        false
+    }
+    /// A request of a session and whether another one follows. `history` is what was said before, or new; `answer` is the
+    /// server's to the turn before, where the history is the server's.
+    fn turn(
+        &self,
+        id: RequestId,
+        class: u16,
+        _history: &mut History,
+        _answer: Option<&str>,
+    ) -> (Content, Option<Next>) {
+        (self.content(Phase::Measure, id, class), None)
+    }
 }
 
 /// An endless or finite open-loop schedule in order of time.
@@ -123,6 +139,11 @@ pub enum EngineError {
 }
 
 impl Job {
+    /// Whether some class has sessions.
+    fn has_sessions(&self) -> bool {
+        (0..self.targets.len()).any(|class| u16::try_from(class).is_ok_and(|class| self.source.has_sessions(class)))
+    }
+
     fn drops_when_full(&self) -> bool {
         self.max_in_flight.as_ref().is_some_and(|bound| bound.when_full == WhenFull::Drop)
     }
@@ -135,7 +156,8 @@ pub struct EngineStats {
     pub window_start: Nanos,
     /// End of the window.
     pub window_end: Nanos,
-    /// Measured requests of the schedule (open loop) or that came due (closed loop, or interrupted).
+    /// Measured requests of the schedule (open loop, with the later turns of sessions that came due) or that came due
+    /// (closed loop, or interrupted).
     pub planned: u64,
     /// Measured requests that the workers saw come due, by class. Their sum is `planned` unless the
     /// engine lost one.

@@ -56,7 +56,7 @@ pub(super) async fn work(
 
 /// Requests that had come due when arrivals stopped, but that this worker had not got to: the
 /// client's own fault, and each still ends in one outcome.
-async fn not_sent(context: &WorkerContext, held: Option<Prepared>, mut bodies: OpenBodies, due: &mut [u64]) {
+pub(super) async fn not_sent(context: &WorkerContext, held: Option<Prepared>, mut bodies: OpenBodies, due: &mut [u64]) {
     let stopped_at = context.clock.now();
     let mut next = held;
     loop {

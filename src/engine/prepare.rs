@@ -1,6 +1,6 @@
 //! Bodies made before they are due, on a thread beside each worker.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
@@ -14,7 +14,7 @@ use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::Ask;
 use crate::transport::Outgoing;
 use crate::units::Nanos;
-use crate::workload::Content;
+use crate::workload::{Content, History, Next};
 
 /// Prepared requests that may wait for their time, per worker.
 const AHEAD_REQUESTS: usize = 256;
@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) input_tokens_asked: u32,
     pub(super) input_tokens_counted: u32,
     pub(super) output_tokens_asked: u32,
+    /// The request of the same session after this one, if there is one.
+    pub(super) next: Option<Next>,
 }
 
 /// Bodies of an open loop in order of time.
@@ -119,8 +121,15 @@ pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::R
         let mine = schedule().filter(|arrival| arrival.index % job.workers as u64 == worker as u64);
         for arrival in mine {
             let phase = window.phase(arrival.index);
-            let id = RequestId::Open { index: arrival.index };
-            let prepared = prepare(&job, phase, id, arrival.class, arrival.at);
+            let prepared = if job.source.has_sessions(arrival.class) {
+                // What the later turns build on is made again where their bodies are, if there are any.
+                let id = RequestId::OpenSession { index: arrival.index, turn: 0 };
+                let (content, next) = job.source.turn(id, arrival.class, &mut History::default(), None);
+                prepare(&job, phase, content, next, arrival.at)
+            } else {
+                let id = RequestId::Open { index: arrival.index };
+                prepare(&job, phase, job.source.content(phase, id, arrival.class), None, arrival.at)
+            };
             if filled.is_full() {
                 filled.sleep(|| sender.is_closed());
             }
@@ -135,18 +144,29 @@ pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::R
     Ok(OpenBodies { queue, stock, preparer: thread.thread().clone(), first: None })
 }
 
-/// Bodies of a closed loop, made on demand one turn ahead.
-pub(super) struct ClosedBodies {
-    wishes: std::sync::mpsc::Sender<(u32, u32)>,
+/// A body that is wanted, or a session that is over.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// The first request of a user's session, or the user's n-th request where the class has no sessions.
+    Begin { user: u32, session: u32 },
+    /// A later request of a session, with the answer to the one before where the history is the server's.
+    Turn { id: RequestId, class: u16, answer: Option<Box<str>> },
+    /// The session of this request has ended early.
+    Forget { id: RequestId },
+}
+
+/// Bodies made on demand: of users, one turn ahead, and of the later turns of sessions.
+pub(super) struct TurnBodies {
+    wishes: std::sync::mpsc::Sender<Wish>,
     ready: mpsc::UnboundedReceiver<Prepared>,
 }
 
-impl ClosedBodies {
-    /// Asks for a user's turn.
-    pub(super) fn wish(&self, user: u32, turn: u32) {
+impl TurnBodies {
+    /// Asks for a body.
+    pub(super) fn wish(&self, wish: Wish) {
         // A preparer that is gone shows as requests that are never dispatched, and its panic is
         // reported by the supervisor.
-        let _ = self.wishes.send((user, turn));
+        let _ = self.wishes.send(wish);
     }
 
     /// The next one that is ready. Cancel safe.
@@ -160,37 +180,72 @@ impl ClosedBodies {
     }
 }
 
-/// Starts the preparer of one closed-loop worker.
-pub(super) fn closed(job: &Job, worker: usize) -> std::io::Result<ClosedBodies> {
-    let (wishes, wished) = std::sync::mpsc::channel::<(u32, u32)>();
-    // Bounded by the users of the worker: one turn ahead each.
+/// Starts the preparer of one worker's turns.
+pub(super) fn turns(job: &Job, worker: usize) -> std::io::Result<TurnBodies> {
+    let (wishes, wished) = std::sync::mpsc::channel::<Wish>();
+    // Bounded by the users or the open sessions of the worker: one turn ahead each.
     let (sender, ready) = mpsc::unbounded_channel();
     let job = job.clone();
-    thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
+    thread::Builder::new().name(format!("bench-turns-{worker}")).spawn(move || {
         priority::behind_workers();
-        let mut pending: VecDeque<(u32, u32)> = VecDeque::new();
+        let mut maker = TurnMaker { job, histories: HashMap::new() };
+        let mut pending: VecDeque<Wish> = VecDeque::new();
         while let Ok(wish) = wished.recv() {
             pending.push_back(wish);
             pending.extend(wished.try_iter());
-            while let Some((user, turn)) = pending.pop_front() {
-                let class = job.source.class_of_turn(user, turn);
-                // One seed path for the whole point: a user's turns never recur, whatever phase they
-                // turn out to be in.
-                let prepared = prepare(&job, Phase::Measure, RequestId::Closed { user, turn }, class, 0);
-                if sender.send(prepared).is_err() {
+            while let Some(wish) = pending.pop_front() {
+                if let Some(prepared) = maker.grant(wish)
+                    && sender.send(prepared).is_err()
+                {
                     return;
                 }
                 thread::yield_now();
             }
         }
     })?;
-    Ok(ClosedBodies { wishes, ready })
+    Ok(TurnBodies { wishes, ready })
 }
 
-fn prepare(job: &Job, phase: Phase, id: RequestId, class: u16, at: Nanos) -> Prepared {
+/// Makes the bodies of turns, and remembers what was said in the sessions that have a next turn.
+struct TurnMaker {
+    job: Job,
+    /// By the first request of the session.
+    histories: HashMap<RequestId, History>,
+}
+
+impl TurnMaker {
+    fn grant(&mut self, wish: Wish) -> Option<Prepared> {
+        let source = &self.job.source;
+        // One seed path for the whole point: turns never recur, whatever phase they turn out to be in.
+        let phase = Phase::Measure;
+        let (id, class, answer) = match wish {
+            Wish::Begin { user, session } => {
+                let class = source.class_of_turn(user, session);
+                if !source.has_sessions(class) {
+                    let content = source.content(phase, RequestId::Closed { user, turn: session }, class);
+                    return Some(prepare(&self.job, phase, content, None, 0));
+                }
+                (RequestId::ClosedSession { user, session, turn: 0 }, class, None)
+            }
+            Wish::Turn { id, class, answer } => (id, class, answer),
+            Wish::Forget { id } => {
+                self.histories.remove(&id.with_turn(0));
+                return None;
+            }
+        };
+        let session = id.with_turn(0);
+        let history = self.histories.entry(session).or_default();
+        let (content, next) = source.turn(id, class, history, answer.as_deref());
+        if next.is_none() {
+            self.histories.remove(&session);
+        }
+        Some(prepare(&self.job, phase, content, next, 0))
+    }
+}
+
+fn prepare(job: &Job, phase: Phase, content: Content, next: Option<Next>, at: Nanos) -> Prepared {
+    let Content { id, class, prompt, input_tokens_asked, input_tokens_counted, output_tokens_asked } = content;
     let target = &job.targets[usize::from(class)];
-    let Content { prompt, input_tokens_asked, input_tokens_counted, output_tokens_asked, .. } =
-        job.source.content(phase, id, class);
     let body = target.protocol.body(&Ask { model: &target.model, prompt: &prompt, max_tokens: output_tokens_asked });
     Prepared {
         id,
@@ -207,5 +262,6 @@ fn prepare(job: &Job, phase: Phase, id: RequestId, class: u16, at: Nanos) -> Pre
         input_tokens_asked,
         input_tokens_counted,
         output_tokens_asked,
+        next,
     }
 }

@@ -15,6 +15,7 @@ use super::request::{Counters, WorkerContext};
 use super::window::Window;
 use super::{
     Connections, EngineError, EngineStats, Job, LoopPlan, StampFacts, Stop, StopLevel, Target, closed, open, prepare,
+    turns,
 };
 use crate::measure::distribution::Distribution;
 use crate::measure::metric::Unit;
@@ -248,7 +249,7 @@ async fn window_over(job: &Job, window: &Window, clock: PointClock) {
     }
     let end = window.end().unwrap_or_else(|| clock.now());
     sleep_until(end).await;
-    window.check();
+    window.over();
     tokio::select! {
         biased;
         () = window.ended() => {}
@@ -315,9 +316,16 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
     runtime.block_on(async {
         let transport = (job.transport)()?;
         let mut bodies = match &job.plan {
-            LoopPlan::Open { .. } => Bodies::Open(prepare::open(job, &shared.window, worker).map_err(setup)?),
+            LoopPlan::Open { .. } => {
+                let arrivals = prepare::open(job, &shared.window, worker).map_err(setup)?;
+                if job.has_sessions() {
+                    Bodies::Sessions(arrivals, prepare::turns(job, worker).map_err(setup)?)
+                } else {
+                    Bodies::Open(arrivals)
+                }
+            }
             LoopPlan::Closed(plan) => {
-                Bodies::Closed(closed::Lineup::new(prepare::closed(job, worker).map_err(setup)?, *plan, share))
+                Bodies::Closed(closed::Lineup::new(prepare::turns(job, worker).map_err(setup)?, *plan, share))
             }
         };
         // Timers before connections, which may take every descriptor that is left.
@@ -350,6 +358,10 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
         let no_more = shared.no_more.clone();
         let measured = match bodies {
             Bodies::Open(bodies) => open::work(Arc::clone(&context), pacer, bodies, no_more).await,
+            Bodies::Sessions(arrivals, bodies) => {
+                let turns = turns::Turns::new(Arc::clone(&context), bodies, None);
+                turns.run(&pacer, Some(arrivals), &no_more).await
+            }
             Bodies::Closed(lineup) => closed::work(Arc::clone(&context), pacer, lineup, no_more).await,
         };
         Ok(WorkerEnd {
@@ -365,6 +377,8 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
 /// Bodies of one worker.
 enum Bodies {
     Open(prepare::OpenBodies),
+    /// Arrivals that begin sessions, and their later turns.
+    Sessions(prepare::OpenBodies, prepare::TurnBodies),
     Closed(closed::Lineup),
 }
 
@@ -372,7 +386,7 @@ impl Bodies {
     /// Returns when what is due first has its body.
     async fn first(&mut self) {
         match self {
-            Self::Open(bodies) => bodies.first().await,
+            Self::Open(bodies) | Self::Sessions(bodies, _) => bodies.first().await,
             Self::Closed(lineup) => lineup.first().await,
         }
     }

@@ -55,7 +55,7 @@ impl Decoder for PlainDecoder {
             BodyEnd::Cancelled(why) => return Answer::none(Outcome::Cancelled, why, None),
             BodyEnd::Cut(_) | BodyEnd::Malformed(_) => Outcome::Truncated,
         };
-        Answer { reason: None, ..Answer::none(outcome, "", None) }
+        Answer { reason: None, body_text: Some("said".into()), ..Answer::none(outcome, "", None) }
     }
 }
 
@@ -83,12 +83,14 @@ impl Source for Identity {
 struct Script {
     service: Duration,
     stall: Option<(Nanos, Nanos)>,
+    /// Answers to requests whose body holds this are cut.
+    cut: Option<&'static str>,
     bodies: Arc<Mutex<Vec<Bytes>>>,
 }
 
 impl Script {
     fn taking(millis: u64) -> Self {
-        Self { service: Duration::from_millis(millis), stall: None, bodies: Arc::default() }
+        Self { service: Duration::from_millis(millis), stall: None, cut: None, bodies: Arc::default() }
     }
 }
 
@@ -108,8 +110,9 @@ impl Transport for Script {
                 assert!(from <= sent);
                 wait = Duration::from_nanos(to - sent);
             }
+            let cut = self.cut.is_some_and(|mark| String::from_utf8_lossy(&request.body).contains(mark));
             let ended = tokio::select! {
-                () = tokio::time::sleep(wait) => BodyEnd::Complete,
+                () = tokio::time::sleep(wait) => if cut { BodyEnd::Cut(String::new()) } else { BodyEnd::Complete },
                 why = cancel.cancelled() => BodyEnd::Cancelled(why),
             };
             decoder.head(StatusCode::OK, &HeaderMap::new());
@@ -388,4 +391,154 @@ fn a_loop_that_is_held_up_says_so() {
     // Held up for 350 ms, turning every 100 ms: at least 250 ms late once.
     let lag = stats.loop_lag.report().unwrap();
     assert!(lag.max >= 250.0, "{} ms", lag.max);
+}
+
+/// Sessions whose bodies say who they are and what was said before.
+#[derive(Debug)]
+struct Talk {
+    turns: u32,
+    think_time_ns: Nanos,
+    server: bool,
+}
+
+impl Source for Talk {
+    fn content(&self, phase: Phase, id: RequestId, class: u16) -> Content {
+        Identity.content(phase, id, class)
+    }
+    fn class_of_turn(&self, _: u32, _: u32) -> u16 {
+        0
+    }
+    fn has_sessions(&self, _: u16) -> bool {
+        true
+    }
+    fn turn(&self, id: RequestId, class: u16, _: &mut History, answer: Option<&str>) -> (Content, Option<Next>) {
+        let text = format!("{id:?} after {answer:?}");
+        let content = Content { prompt: Prompt::Text(text.into()), ..self.content(Phase::Measure, id, class) };
+        let next = Next { think_time_ns: self.think_time_ns, needs_answer: self.server };
+        (content, (id.turn().unwrap() + 1 < self.turns).then_some(next))
+    }
+}
+
+fn talking(plan: LoopPlan, script: &Script, workers: usize, talk: Talk) -> Job {
+    Job { source: Arc::new(talk), ..job(plan, script, workers) }
+}
+
+fn by_intent(timelines: &[Timeline], of: impl Fn(&RequestId) -> bool) -> Vec<&Timeline> {
+    let mut mine: Vec<_> = timelines.iter().filter(|timeline| of(&timeline.id)).collect();
+    mine.sort_by_key(|timeline| timeline.stamps.intended);
+    mine
+}
+
+#[test]
+fn a_user_holds_one_session_after_the_other() {
+    for (workers, server) in [(1, false), (2, true), (4, false)] {
+        let script = Script::taking(2);
+        let measure = MeasureConfig { duration: None, requests: Some(60), ..MeasureConfig::default() };
+        let talk = Talk { turns: 3, think_time_ns: 5 * MS, server };
+        let (timelines, stats) = run(talking(closed_plan(3, &measure), &script, workers, talk));
+        assert_eq!((measured(&timelines).len() as u64, stats.planned), (60, 60));
+        for user in 0..3 {
+            let mine =
+                by_intent(&timelines, |id| matches!(id, RequestId::ClosedSession { user: of, .. } if *of == user));
+            for (number, timeline) in (0..).zip(&mine) {
+                let id = RequestId::ClosedSession { user, session: number / 3, turn: number % 3 };
+                assert_eq!(timeline.id, id, "in order, three turns a session");
+            }
+            for pair in mine.windows(2) {
+                let pause = if pair[1].id.turn() == Some(0) { 0 } else { 5 * MS };
+                assert_eq!(pair[1].stamps.intended, pair[0].stamps.end.unwrap() + pause);
+            }
+        }
+        let bodies: Vec<_> =
+            script.bodies.lock().unwrap().iter().map(|body| String::from_utf8_lossy(body).into_owned()).collect();
+        for body in &bodies {
+            let first = body.contains("turn: 0");
+            let expected = if first || !server { "after None" } else { "after Some(\"said\")" };
+            assert!(body.ends_with(expected), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_turn_ends_its_session_and_the_user_begins_another() {
+    for server in [false, true] {
+        let mut script = Script::taking(1);
+        script.cut = Some("session: 1, turn: 1");
+        let measure = MeasureConfig { duration: None, requests: Some(20), ..MeasureConfig::default() };
+        let talk = Talk { turns: 4, think_time_ns: MS, server };
+        let (timelines, stats) = run(talking(closed_plan(1, &measure), &script, 1, talk));
+        let window = measured(&timelines);
+        assert_eq!((window.len() as u64, stats.planned), (20, 20));
+        assert_eq!(outcomes(&window, Outcome::Truncated), 1);
+        let mine = by_intent(&timelines, |_| true);
+        let turns: Vec<_> = mine.iter().take(12).map(|timeline| timeline.id.turn().unwrap()).collect();
+        // Session 1 ends with its second request; session 2 is whole again.
+        assert_eq!(turns, [0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 0, 1]);
+        assert_eq!(mine[6].id, RequestId::ClosedSession { user: 0, session: 2, turn: 0 });
+    }
+}
+
+#[test]
+fn an_arrival_begins_a_session_whose_turns_count_when_they_come_due_in_the_window() {
+    for (workers, server) in [(1, true), (2, false), (3, true)] {
+        // Arrivals at 0, 10, …, 190 ms are measured; sessions of three turns 100 ms apart. Later arrivals go on.
+        let script = Script::taking(1);
+        let talk = Talk { turns: 3, think_time_ns: 100 * MS, server };
+        let (timelines, stats) = run(talking(open_plan(10 * MS, 0, 20), &script, workers, talk));
+        let window = measured(&timelines);
+        assert_eq!(window.len() as u64, stats.planned);
+        assert_eq!(stats.planned, stats.planned_by_class.iter().sum::<u64>());
+        assert_eq!(outcomes(&window, Outcome::Completed), window.len());
+        let turn = |turn| window.iter().filter(|timeline| timeline.id.turn() == Some(turn)).count();
+        assert_eq!(turn(0), 20);
+        // The second turn of an arrival at t comes due at t + 101 ms at the earliest: at most those of 0 … 90 ms lie
+        // before 200 ms. A third one comes at 202 ms at the earliest.
+        assert!(turn(1) <= 10 && turn(2) == 0, "{} and {}", turn(1), turn(2));
+        for timeline in &timelines {
+            let RequestId::OpenSession { index, turn } = timeline.id else { panic!("{:?}", timeline.id) };
+            if turn == 0 {
+                assert_eq!(timeline.stamps.intended, index * 10 * MS);
+            } else {
+                let id = RequestId::OpenSession { index, turn: turn - 1 };
+                let before = timelines.iter().find(|timeline| timeline.id == id).unwrap();
+                assert_eq!(timeline.stamps.intended, before.stamps.end.unwrap() + 100 * MS);
+                assert_eq!(timeline.phase == Phase::Measure, timeline.stamps.intended < 200 * MS);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_turn_ends_an_arrivals_session() {
+    let mut script = Script::taking(1);
+    script.cut = Some("turn: 0");
+    let talk = Talk { turns: 3, think_time_ns: 0, server: false };
+    let (timelines, stats) = run(talking(open_plan(10 * MS, 0, 10), &script, 1, talk));
+    let window = measured(&timelines);
+    assert_eq!((window.len() as u64, stats.planned), (10, 10), "what would have come after a failure is not planned");
+    assert_eq!(outcomes(&window, Outcome::Truncated), 10);
+}
+
+#[test]
+fn a_signal_leaves_every_turn_that_came_due_with_an_outcome() {
+    let stop = Stop::default();
+    let signal = stop.clone();
+    let script = Script::taking(20);
+    let sent = Arc::clone(&script.bodies);
+    let raise = std::thread::spawn(move || {
+        while sent.lock().unwrap().len() < 40 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal.escalate();
+    });
+    let talk = Talk { turns: 50, think_time_ns: 0, server: true };
+    let job = talking(open_plan(10 * MS, 0, 1000), &script, 2, talk);
+    let (timelines, stats) = run_with(job, &stop, Duration::from_secs(60));
+    raise.join().unwrap();
+    assert!(stats.interrupted);
+    let window = measured(&timelines);
+    assert_eq!(window.len() as u64, stats.planned);
+    let sent = script.bodies.lock().unwrap().len();
+    assert_eq!(outcomes(&window, Outcome::Completed), sent, "what was in flight could finish");
+    assert!(window.iter().any(|timeline| timeline.id.turn() > Some(0)));
 }

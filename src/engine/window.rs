@@ -1,6 +1,6 @@
 //! The shared end of a point: which requests are measured, and when the last of them has ended.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,8 @@ pub(super) struct Window {
     closed: CancellationToken,
     /// Fires when it is known and every measured request has ended.
     ended: CancellationToken,
+    /// Whether the end of the window has passed: until then, turns of sessions may still come due in it.
+    over: AtomicBool,
 }
 
 /// How a request finds its phase.
@@ -56,6 +58,7 @@ impl Window {
             last_due: AtomicU64::new(start),
             closed: CancellationToken::new(),
             ended: CancellationToken::new(),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -95,15 +98,19 @@ impl Window {
         }
     }
 
-    /// Phase of a closed-loop request that comes due at `at`; counts it when it is measured.
+    /// Phase of a request that comes due at `at` because an answer has ended: of a closed loop, or a later turn of a
+    /// session. Counts it when it is measured.
     pub(super) fn come_due(&self, at: Nanos) -> Phase {
-        let Kind::Closed(rule) = &self.kind else { return Phase::Drain };
         if at < self.start {
             return Phase::Warmup;
         }
         if at >= self.end.load(Ordering::Acquire) {
             return Phase::Drain;
         }
+        let Kind::Closed(rule) = &self.kind else {
+            self.planned.fetch_add(1, Ordering::AcqRel);
+            return Phase::Measure;
+        };
         let counted = self.planned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |planned| {
             (!rule.ended(at, planned)).then_some(planned + 1)
         });
@@ -142,10 +149,19 @@ impl Window {
         self.check();
     }
 
-    /// Notices that nothing measured is left. In an open loop the planned requests are known from the
-    /// start, so this can only be true after the last of them.
-    pub(super) fn check(&self) {
-        if self.end().is_some() && self.done.load(Ordering::Acquire) >= self.planned() {
+    /// The end of the window has passed.
+    pub(super) fn over(&self) {
+        self.over.store(true, Ordering::Release);
+        self.check();
+    }
+
+    /// Notices that nothing measured is left.
+    fn check(&self) {
+        let complete = match self.kind {
+            Kind::Open(_) => self.over.load(Ordering::Acquire),
+            Kind::Closed(_) => self.end().is_some(),
+        };
+        if complete && self.done.load(Ordering::Acquire) >= self.planned() {
             self.ended.cancel();
         }
     }

@@ -208,6 +208,8 @@ fn assemble(
             start_ns: facts.window_start_ns,
             end_ns: facts.window_end_ns,
         },
+        bodies: None,
+        sessions: (pooled.sessions.turns > 0).then_some(pooled.sessions),
         outcomes: all.outcomes,
         rates: all.rates,
         throughput: all.throughput,

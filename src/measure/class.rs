@@ -10,7 +10,9 @@ use super::reasons::Reasons;
 use super::slo::{Measured, Tally};
 use super::timeline::{Outcome, Phase};
 use super::window::{Inside, MICRO};
-use crate::report::model::{ClassReport, MetricReport, Outcomes, Phases, Rates, Throughput, TokenAttribution, Tokens};
+use crate::report::model::{
+    ClassReport, MetricReport, Outcomes, Phases, Rates, SessionsReport, Throughput, TokenAttribution, Tokens,
+};
 use crate::report::requests::{OutputSource, RequestRecord};
 
 /// Sums, histograms and counters of a class; of all classes once merged.
@@ -27,6 +29,7 @@ pub(crate) struct ClassTotals {
     started: u64,
     tokens: Tokens,
     attribution: Option<TokenAttribution>,
+    pub(crate) sessions: SessionsReport,
 }
 
 impl ClassTotals {
@@ -42,6 +45,7 @@ impl ClassTotals {
             started: 0,
             tokens: Tokens::default(),
             attribution: None,
+            sessions: SessionsReport::default(),
         }
     }
 
@@ -59,6 +63,11 @@ impl ClassTotals {
     /// Counts a measured request.
     pub(crate) fn observe(&mut self, record: &RequestRecord) {
         self.outcomes.add(record.outcome);
+        if let Some(turn) = record.id.turn() {
+            self.sessions.started += u64::from(turn == 0);
+            self.sessions.turns += 1;
+            self.sessions.broken += u64::from(record.outcome != Outcome::Completed);
+        }
         self.started += u64::from(record.stamps_ns.dispatched.is_some() && record.outcome != Outcome::NotSent);
         if let Some(lag) = value(record, Metric::DispatchLag) {
             self.dispatch_lag.record(lag);
@@ -131,6 +140,9 @@ impl ClassTotals {
     /// Adds another class: the totals of a point are those of its classes together.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.outcomes.merge(&other.outcomes);
+        self.sessions.started += other.sessions.started;
+        self.sessions.turns += other.sessions.turns;
+        self.sessions.broken += other.sessions.broken;
         self.phases.warmup.outcomes.merge(&other.phases.warmup.outcomes);
         self.phases.drain.outcomes.merge(&other.phases.drain.outcomes);
         self.reasons.merge(&other.reasons);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::units::Nanos;
 
 /// Who a request is, whatever worker sent it and whenever it left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", tag = "loop")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "IdRecord", into = "IdRecord")]
 pub enum RequestId {
     /// Open loop: position in the global schedule, warm-up included.
     Open {
@@ -22,6 +22,124 @@ pub enum RequestId {
         /// Turn of that user, from 0.
         turn: u32,
     },
+    /// Open loop: a request of the session that an arrival began.
+    OpenSession {
+        /// Arrival index.
+        index: u64,
+        /// Turn of the session, from 0.
+        turn: u32,
+    },
+    /// Closed loop: a request of one of a user's sessions.
+    ClosedSession {
+        /// User, from 0.
+        user: u32,
+        /// Session of that user, from 0.
+        session: u32,
+        /// Turn of the session, from 0.
+        turn: u32,
+    },
+}
+
+impl RequestId {
+    /// The turn inside a session; none without sessions.
+    pub const fn turn(self) -> Option<u32> {
+        match self {
+            Self::Open { .. } | Self::Closed { .. } => None,
+            Self::OpenSession { turn, .. } | Self::ClosedSession { turn, .. } => Some(turn),
+        }
+    }
+
+    /// The request of the same session at `turn`; without sessions there is no other.
+    #[must_use]
+    pub const fn with_turn(self, turn: u32) -> Self {
+        match self {
+            Self::Open { .. } | Self::Closed { .. } => self,
+            Self::OpenSession { index, .. } => Self::OpenSession { index, turn },
+            Self::ClosedSession { user, session, .. } => Self::ClosedSession { user, session, turn },
+        }
+    }
+
+    /// The next request of the same session.
+    #[must_use]
+    pub const fn after(self) -> Self {
+        match self.turn() {
+            Some(turn) => self.with_turn(turn + 1),
+            None => self,
+        }
+    }
+}
+
+/// Who a request is, as JSON.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct IdRecord {
+    /// Whether arrivals follow a schedule, or users wait for their answers.
+    #[serde(rename = "loop")]
+    kind: IdLoop,
+    /// Open loop: position in the global schedule, warm-up included; with sessions, of the arrival that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<u64>,
+    /// Closed loop: user, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
+    /// Closed loop with sessions: session of that user, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<u32>,
+    /// Turn of the session, from 0; in a closed loop without sessions the user's n-th request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    turn: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum IdLoop {
+    /// Arrivals follow a schedule.
+    Open,
+    /// Users wait for their answers.
+    Closed,
+}
+
+impl From<RequestId> for IdRecord {
+    fn from(id: RequestId) -> Self {
+        let (kind, index, user, session) = match id {
+            RequestId::Open { index } | RequestId::OpenSession { index, .. } => (IdLoop::Open, Some(index), None, None),
+            RequestId::Closed { user, .. } => (IdLoop::Closed, None, Some(user), None),
+            RequestId::ClosedSession { user, session, .. } => (IdLoop::Closed, None, Some(user), Some(session)),
+        };
+        let turn = if let RequestId::Closed { turn, .. } = id { Some(turn) } else { id.turn() };
+        Self { kind, index, user, session, turn }
+    }
+}
+
+impl TryFrom<IdRecord> for RequestId {
+    type Error = &'static str;
+
+    fn try_from(record: IdRecord) -> Result<Self, Self::Error> {
+        let IdRecord { kind, index, user, session, turn } = record;
+        match (kind, index, user, session, turn) {
+            (IdLoop::Open, Some(index), None, None, None) => Ok(Self::Open { index }),
+            (IdLoop::Open, Some(index), None, None, Some(turn)) => Ok(Self::OpenSession { index, turn }),
+            (IdLoop::Closed, None, Some(user), None, Some(turn)) => Ok(Self::Closed { user, turn }),
+            (IdLoop::Closed, None, Some(user), Some(session), Some(turn)) => {
+                Ok(Self::ClosedSession { user, session, turn })
+            }
+            _ => Err("an open loop has `index` and, with sessions, `turn`; a closed one `user`, `turn` and, with \
+                      sessions, `session`"),
+        }
+    }
+}
+
+impl JsonSchema for RequestId {
+    fn inline_schema() -> bool {
+        IdRecord::inline_schema()
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RequestId".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        IdRecord::json_schema(generator)
+    }
 }
 
 /// Part of a point that the intended time of a request falls into.
@@ -270,5 +388,27 @@ impl Answer {
             model: None,
             retry_after_s: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_a_request_is_survives_json() {
+        for (id, json) in [
+            (RequestId::Open { index: 7 }, r#"{"loop":"open","index":7}"#),
+            (RequestId::OpenSession { index: 7, turn: 0 }, r#"{"loop":"open","index":7,"turn":0}"#),
+            (RequestId::Closed { user: 3, turn: 4 }, r#"{"loop":"closed","user":3,"turn":4}"#),
+            (
+                RequestId::ClosedSession { user: 3, session: 1, turn: 4 },
+                r#"{"loop":"closed","user":3,"session":1,"turn":4}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&id).unwrap(), json);
+            assert_eq!(serde_json::from_str::<RequestId>(json).unwrap(), id);
+        }
+        assert!(serde_json::from_str::<RequestId>(r#"{"loop":"open","user":1,"turn":2}"#).is_err());
     }
 }

@@ -8,6 +8,7 @@ use crate::plan::sample::{SampleGap, gaps};
 use crate::scenario::file::{MeasureConfig, PriceConfig, ScenarioFile, TrafficConfig, WorkloadConfig};
 use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
+use crate::workload::session::Expected;
 
 /// Nominal time to first token, seconds: used where the server decides how fast requests come.
 pub const NOMINAL_TTFT_S: f64 = 0.25;
@@ -102,27 +103,32 @@ pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
     let drain_s = slowest_s.min(drain_max_s);
     let warmup = arrivals.between(0.0, arrivals.warmup_s);
     let drain = arrivals.between(window_end_s, window_end_s + drain_s);
-    let requests = warmup + measured + drain;
-    let total = |tokens: &dyn Fn(&Class<'_>) -> Option<f64>| -> Option<u64> {
-        classes
-            .iter()
-            .map(|class| Some(class.share * tokens(class)?))
-            .sum::<Option<f64>>()
-            .map(|mean| count(mean * requests))
+    let spans = [(0.0, arrivals.warmup_s), (arrivals.warmup_s, window_end_s), (window_end_s, window_end_s + drain_s)];
+    let requests = |class: &Class<'_>| {
+        let later: f64 = spans.iter().map(|span| class.later_turns(&arrivals, *span)).sum();
+        class.share * (warmup + measured + drain) + later
     };
-    let costs: Vec<Option<f64>> = classes.iter().map(|class| class.cost_usd(requests)).collect();
+    let later = |span| classes.iter().map(|class| class.later_turns(&arrivals, span)).sum::<f64>();
+    let total = |tokens: &dyn Fn(&Class<'_>) -> Option<f64>| -> Option<u64> {
+        classes.iter().map(|class| Some(requests(class) * tokens(class)?)).sum::<Option<f64>>().map(count)
+    };
+    let costs: Vec<Option<f64>> = classes.iter().map(|class| class.cost_usd(requests(class))).collect();
     let too_small = classes
         .iter()
         .filter_map(|class| {
-            Some(gaps(&class.config.name, class.config.slo.as_ref()?, measured * class.share, class.output_tokens))
+            let measured = measured * class.share + class.later_turns(&arrivals, spans[1]);
+            Some(gaps(&class.config.name, class.config.slo.as_ref()?, measured, class.output_tokens))
         })
         .flatten()
         .collect();
     Estimate {
-        warmup_requests: count(warmup),
-        measure_requests: count(measured),
-        drain_requests: count(drain),
-        drain_requests_max: count(arrivals.between(window_end_s, window_end_s + drain_max_s)),
+        warmup_requests: count(warmup + later(spans[0])),
+        measure_requests: count(measured + later(spans[1])),
+        drain_requests: count(drain + later(spans[2])),
+        drain_requests_max: count(
+            arrivals.between(window_end_s, window_end_s + drain_max_s)
+                + later((window_end_s, window_end_s + drain_max_s)),
+        ),
         input_tokens: total(&|class| class.input_tokens),
         output_tokens: total(&|class| class.output_tokens),
         window_s,
@@ -141,6 +147,7 @@ struct Class<'a> {
     input_tokens: Option<f64>,
     output_tokens: Option<f64>,
     service_s: f64,
+    session: Option<Expected>,
     price: Option<&'a PriceConfig>,
 }
 
@@ -149,7 +156,22 @@ impl Class<'_> {
         let price = self.price?;
         let per_request = self.input_tokens? * price.input_usd_per_million_tokens
             + self.output_tokens? * price.output_usd_per_million_tokens;
-        Some(requests * self.share * per_request / 1e6)
+        Some(requests * per_request / 1e6)
+    }
+
+    /// Expected later requests of sessions that come due in the span: an arrival's k-th follows it after k answers and
+    /// pauses. In a closed loop all requests come from the users' own pace.
+    fn later_turns(&self, arrivals: &Arrivals<'_>, (from_s, to_s): (f64, f64)) -> f64 {
+        let Some(session) = self.session.as_ref().filter(|_| !matches!(arrivals.load, LoadConfig::Users(_))) else {
+            return 0.0;
+        };
+        let step_s = self.service_s + session.think_time_s;
+        let later = session.later.iter().zip(1_u32..);
+        let turns = later.map(|(share, turn)| {
+            let earlier = |at_s: f64| (at_s - f64::from(turn) * step_s).max(0.0);
+            share * arrivals.between(earlier(from_s), earlier(to_s))
+        });
+        self.share * turns.sum::<f64>()
     }
 }
 
@@ -164,12 +186,18 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
         let input = law(workload.and_then(|workload| workload.input_tokens.as_ref()));
         let output = law(workload.and_then(|workload| workload.output_tokens.as_ref()));
         let output_tokens = output.or(dataset.map(|dataset| dataset.output_tokens));
+        let session = workload.and_then(|workload| Some(workload.session.as_ref()?.expected(input?, output?)));
         Class {
             config,
             share: if weights > 0.0 { config.weight / weights } else { 0.0 },
-            input_tokens: input.or(dataset.map(|dataset| dataset.input_tokens)),
+            input_tokens: session
+                .as_ref()
+                .map(|session| session.input_tokens)
+                .or(input)
+                .or(dataset.map(|dataset| dataset.input_tokens)),
             output_tokens,
             service_s: NOMINAL_TTFT_S + NOMINAL_TPOT_S * output_tokens.unwrap_or(NOMINAL_OUTPUT_TOKENS),
+            session,
             price: file.backends.get(&config.backend).and_then(|backend| backend.openai().price.as_ref()),
         }
     };

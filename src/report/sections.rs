@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::compare::{Comparison, Delta};
 use super::model::{
-    ClassReport, ClientReport, MetricReport, PointReport, Report, SloReport, Status, ValidityState, Verdict,
+    Bodies, ClassReport, ClientReport, MetricReport, PointReport, Report, SloReport, Status, ValidityState, Verdict,
     WorkerReport,
 };
 use super::table::{Cell, Column, Table, Tone};
@@ -37,6 +37,7 @@ pub(crate) fn sections(report: &Report, before: Option<&Comparison>) -> Vec<Sect
         Some(points(report)),
         slos(report),
         errors(report),
+        sessions(report),
         validity(report),
         client(report),
         warnings(report),
@@ -303,6 +304,46 @@ fn errors(report: &Report) -> Option<Section> {
     let failed: u64 = report.points.iter().map(|point| point.outcomes.failed()).sum();
     let title = format!("Errors: {failed} of {planned} requests");
     Some(Section { title, body: Body::Table(Table { columns, rows }.without_empty("")), note: None })
+}
+
+/// Conversations, and how much of their prompts the server had already.
+fn sessions(report: &Report) -> Option<Section> {
+    if report.points.iter().all(|point| point.sessions.is_none()) {
+        return None;
+    }
+    let axes = axes(report);
+    let mut columns: Vec<_> = axes.iter().map(|(_, short)| Column::number(short.clone())).collect();
+    if axes.is_empty() {
+        columns.push(Column::text("point"));
+    }
+    let names = ["sessions", "turns", "broken", "input cached"];
+    columns.extend(names.map(Column::number));
+    let row = |point: &PointReport| {
+        let sessions = point.sessions.unwrap_or_default();
+        let tokens = point.tokens.input;
+        let cached = if tokens.measured > 0 && tokens.cached > 0 {
+            percent(tokens.cached as f64 / tokens.measured as f64)
+        } else {
+            ABSENT.to_owned()
+        };
+        let broken = if sessions.broken > 0 { Tone::Bad } else { Tone::Plain };
+        let counts = [
+            sessions.started.to_string().into(),
+            sessions.turns.to_string().into(),
+            Cell::new(sessions.broken.to_string(), broken),
+            cached.into(),
+        ];
+        place(point, &axes).into_iter().chain(counts).collect()
+    };
+    let rows = report.points.iter().map(row).collect();
+    let dependent = report.points.iter().any(|point| point.bodies == Some(Bodies::ServerDependent));
+    let note =
+        dependent.then(|| "The history holds the server's answers, so what was sent depends on the server.".to_owned());
+    Some(Section {
+        title: "Sessions".to_owned(),
+        body: Body::Table(Table { columns, rows }.without_empty(ABSENT)),
+        note,
+    })
 }
 
 fn validity(report: &Report) -> Option<Section> {

@@ -12,6 +12,7 @@ use crate::units::HumanDuration;
 use crate::workload::length::LengthConfig;
 use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
+use crate::workload::session::SessionConfig;
 
 /// A benchmark as code: what is measured, with which traffic, what counts as good enough and which
 /// values are swept.
@@ -241,6 +242,9 @@ pub struct WorkloadConfig {
     /// default is the length of the recorded answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<LengthConfig>,
+    /// Conversations of several requests; absent: every request stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionConfig>,
 }
 
 /// A named part of the traffic.

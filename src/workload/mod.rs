@@ -14,6 +14,7 @@ mod open;
 mod permutation;
 pub mod prompt;
 mod ranks;
+pub mod session;
 mod split;
 mod traffic;
 pub mod window;
@@ -24,6 +25,7 @@ pub use library::Library;
 pub use open::{OpenLoop, Schedule};
 pub use permutation::Permutation;
 pub use prompt::dataset::{DatasetError, DatasetStats};
+pub use session::{History, Next};
 pub use traffic::{ClassInfo, PromptSupply, Traffic};
 pub use window::{Window, WindowRule};
 

@@ -14,6 +14,7 @@ use super::prompt::sharegpt::SharegptSource;
 use super::prompt::synthetic::{SyntheticSource, distinct_prompts};
 use super::prompt::{PromptSource, PromptsConfig, Salt, Who};
 use super::ranks::Ranks;
+use super::session::{History, Next, Parts, Sessions, Turn};
 use super::split::{ClassSplit, unreachable_classes};
 use super::window::{self, WindowRule};
 use super::{Content, Window};
@@ -75,6 +76,7 @@ struct Class {
     ranks: Option<Arc<Ranks>>,
     output: Option<LengthConfig>,
     output_seed: Seed,
+    sessions: Option<Sessions>,
 }
 
 #[derive(Debug)]
@@ -175,6 +177,44 @@ impl Traffic {
         }
     }
 
+    /// Whether the requests of a class belong to sessions.
+    pub fn has_sessions(&self, class: u16) -> bool {
+        self.classes.get(usize::from(class)).is_some_and(|class| class.sessions.is_some())
+    }
+
+    /// Whether what is sent depends on what the server answers.
+    pub fn is_server_dependent(&self) -> bool {
+        self.classes.iter().filter_map(|class| class.sessions.as_ref()).any(Sessions::needs_answers)
+    }
+
+    /// The content of a request of a session, and the request after it if there is one. `history` is what was said in the
+    /// session and is brought up to this request; a new one will do, except where the history is the server's: then
+    /// `answer` is what it said to the turn before. Pure, but not cheap.
+    ///
+    /// # Panics
+    /// When `class` is not one of [`Traffic::classes`].
+    pub fn turn(
+        &self,
+        id: RequestId,
+        class: u16,
+        history: &mut History,
+        answer: Option<&str>,
+    ) -> (Content, Option<Next>) {
+        let Some(sessions) = &self.classes[usize::from(class)].sessions else {
+            return (self.content(Phase::Measure, id, class), None);
+        };
+        let Turn { prompt, asked, counted, output_tokens, next } = sessions.turn(id, self.number(id), history, answer);
+        let content = Content {
+            id,
+            class,
+            prompt,
+            input_tokens_asked: asked,
+            input_tokens_counted: counted,
+            output_tokens_asked: output_tokens,
+        };
+        (content, next)
+    }
+
     /// Supplies of prompts that can run out: datasets, and synthetic prompts of one or two tokens.
     pub fn prompt_supplies(&self) -> &[PromptSupply] {
         &self.supplies
@@ -216,7 +256,10 @@ impl Traffic {
     /// Position of a request among all of the point: users take turns in rounds.
     fn number(&self, id: RequestId) -> u64 {
         match (id, &self.pace) {
-            (RequestId::Open { index }, _) => index,
+            (RequestId::Open { index } | RequestId::OpenSession { index, .. }, _) => index,
+            (RequestId::ClosedSession { user, session, .. }, _) => {
+                self.number(RequestId::Closed { user, turn: session })
+            }
             (RequestId::Closed { user, turn }, Pace::Closed(closed)) => {
                 u64::from(turn) * u64::from(closed.users) + u64::from(user)
             }
@@ -264,6 +307,9 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
         let found = lengths.iter().flat_map(Lengths::check);
         problems.extend(found.map(|problem| problem.inside(key)));
     }
+    if let Some(session) = &workload.session {
+        problems.extend(session.check().into_iter().map(|problem| problem.inside("session")));
+    }
     match &workload.prompts {
         PromptsConfig::Synthetic(config) => {
             for (key, lengths) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)]
@@ -276,6 +322,9 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
             problems.extend(found.map(|problem| problem.inside("prompts")));
         }
         PromptsConfig::Sharegpt(config) => {
+            if workload.session.is_some() {
+                problems.push(Problem::new("session", "sessions need synthetic prompts"));
+            }
             if workload.input_tokens.is_some() {
                 let message = "a dataset has the lengths of its prompts; filter them with `min_input_tokens` and \
                                `max_input_tokens` of `prompts`";
@@ -397,6 +446,27 @@ impl Builder<'_> {
             }
             (PromptsConfig::Sharegpt(_), None) => unreachable!("every dataset of a class is loaded"),
         };
+        let sessions = match (&workload.session, &workload.prompts, &workload.input_tokens, &workload.output_tokens) {
+            (Some(session), PromptsConfig::Synthetic(prompts), Some(input_tokens), Some(output_tokens)) => {
+                Some(Sessions::new(&Parts {
+                    config: session,
+                    prompts,
+                    input_tokens,
+                    output_tokens,
+                    tokenizer: &tokenizer,
+                    class: &config.name,
+                    seed: node,
+                    run_salt: salt,
+                }))
+            }
+            _ => None,
+        };
+        // Whether the first messages of sessions repeat is not what `supply` counts: requests.
+        let supply = supply.filter(|_| sessions.is_none());
+        let expected = workload
+            .session
+            .as_ref()
+            .map(|session| session.expected(mean_input_tokens, mean_output_tokens.unwrap_or(1.0)).input_tokens);
         let info = ClassInfo {
             name: config.name.clone(),
             backend: config.backend.clone(),
@@ -405,7 +475,7 @@ impl Builder<'_> {
             weight: config.weight,
             share,
             tokenizer,
-            mean_input_tokens,
+            mean_input_tokens: expected.unwrap_or(mean_input_tokens),
             mean_output_tokens: mean_output_tokens.unwrap_or(1.0),
         };
         let class = Class {
@@ -413,6 +483,7 @@ impl Builder<'_> {
             ranks: used.and_then(|used| used.ranks.clone()),
             output: workload.output_tokens.clone(),
             output_seed: node.child("class").child(&config.name).child("output tokens"),
+            sessions,
         };
         Ok((info, class, supply))
     }

@@ -9,5 +9,6 @@ mod runs;
 mod scenarios;
 mod secrets;
 mod server;
+mod sessions;
 mod stores;
 mod validity;

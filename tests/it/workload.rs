@@ -5,6 +5,7 @@ mod arrivals_stages;
 mod datasets;
 mod golden;
 mod prompts;
+mod sessions;
 mod tokenizers;
 mod windows;
 

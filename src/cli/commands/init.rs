@@ -33,6 +33,8 @@ pub const TEMPLATES: &[Template] = templates![
     "closed-loop",
     "burst",
     "bursty-arrivals",
+    "multi-turn",
+    "session-arrivals",
     "multi-model",
     "sharegpt",
     "prompt-ingestion",

@@ -66,4 +66,8 @@ codes! {
         "A constant load has either `rate_per_s` or `every`. Only bursts that repeat can grow. Stages last longer than nothing, an exponential ramp has a rate above 0 at both ends, and load goes on after the last stage: it ends above 0, or the stages are repeated.",
         bad: "[load]\nkind = \"poisson\"\nrate_per_s = 5\nstages = [{ kind = \"linear\", to_per_s = 0, duration = \"30s\" }]",
         good: "[load]\nkind = \"poisson\"\nrate_per_s = 5\nstages = [{ kind = \"linear\", to_per_s = 20, duration = \"30s\" }]";
+    SESSION = "B0440", "sessions that cannot be held",
+        "A session has at least one request, its laws have their bounds in order, and its messages are made by `bench`: sessions need synthetic prompts.",
+        bad: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 6, max = 2 }\nhistory = \"server\"",
+        good: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 2, max = 6 }\nhistory = \"server\"";
 }

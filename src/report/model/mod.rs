@@ -21,8 +21,8 @@ pub use judgement::{
 };
 pub use metric::{HistogramReport, MetricReport, Quantiles};
 pub use point::{
-    ClassReport, Clock, ClockSource, Loop, Outcomes, PhaseReport, Phases, PointReport, Rates, Throughput, WallTime,
-    Window,
+    Bodies, ClassReport, Clock, ClockSource, Loop, Outcomes, PhaseReport, Phases, PointReport, Rates, SessionsReport,
+    Throughput, WallTime, Window,
 };
 pub use provenance::{GitState, PlanRef, Provenance, ScenarioRef};
 pub use tokens::{Disagreement, InputTokens, OutputSources, TokenAttribution, Tokens};

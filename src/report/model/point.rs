@@ -45,6 +45,12 @@ pub struct PointReport {
     pub clock: Clock,
     /// The measured window.
     pub window: Window,
+    /// Whether what was sent hangs on what the server answered; absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bodies: Option<Bodies>,
+    /// Conversations; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionsReport>,
     /// How the measured requests ended; the others are under `phases`.
     pub outcomes: Outcomes,
     /// Measured requests over the window.
@@ -114,6 +120,25 @@ pub struct ClassReport {
     /// Token counts and their sources.
     #[serde(default)]
     pub tokens: Tokens,
+}
+
+/// What request bodies depend on beside the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bodies {
+    /// The history of sessions holds what the server answered.
+    ServerDependent,
+}
+
+/// Sessions, counted by their measured requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionsReport {
+    /// Sessions whose first request was measured. In an open loop they are what the load's rate is about.
+    pub started: u64,
+    /// Measured requests of sessions, first ones included.
+    pub turns: u64,
+    /// Measured requests that did not complete: each ended its session, and what would have come after it was never due.
+    pub broken: u64,
 }
 
 /// Whether answers can move arrivals.
@@ -267,7 +292,8 @@ impl Outcomes {
 /// Measured requests over the length of the window; absent when the window has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
-    /// Planned requests per second; absent in a closed loop, where answers set the rate.
+    /// Planned requests per second; absent in a closed loop, where answers set the rate. With sessions in an open loop the
+    /// later turns that came due are among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered_per_s: Option<f64>,
     /// Requests per second that a worker took up and sent or tried to.

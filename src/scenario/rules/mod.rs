@@ -7,6 +7,7 @@ mod lengths;
 mod load;
 mod names;
 mod phases;
+mod sessions;
 mod slo;
 mod usage;
 
@@ -23,6 +24,7 @@ pub(super) fn run(partial: &Partial<'_>, document: &Document, found: &mut Diagno
     let mut rules = Rules { partial, document, found };
     phases::check(&mut rules);
     lengths::check(&mut rules);
+    sessions::check(&mut rules);
     backends::check(&mut rules);
     slo::check(&mut rules);
     load::check(&mut rules);

@@ -77,6 +77,10 @@ impl Who {
         match self.id {
             RequestId::Open { index } => seed.index(index),
             RequestId::Closed { user, turn } => seed.index(u64::from(user)).index(u64::from(turn)),
+            RequestId::OpenSession { index, turn } => seed.index(index).index(u64::from(turn)),
+            RequestId::ClosedSession { user, session, turn } => {
+                seed.index(u64::from(user)).index(u64::from(session)).index(u64::from(turn))
+            }
         }
     }
 }

@@ -104,6 +104,11 @@ impl SyntheticSource {
         Self { tokenizer, lengths, length_seed, text_seeds, kinds, short_seed, run_salt, salt, shared }
     }
 
+    /// Tokens asked of the prompt of `who`.
+    pub(crate) fn length(&self, who: &Who) -> u32 {
+        self.lengths.sample(&mut who.seed(self.length_seed).rng())
+    }
+
     /// Piece numbers of a prompt of `length` tokens, with a few to spare.
     fn numbers(&self, who: &Who, length: usize) -> Numbers<'_> {
         let pieces = self.tokenizer.pieces();
@@ -170,7 +175,7 @@ impl SyntheticSource {
 
 impl PromptSource for SyntheticSource {
     fn draw(&self, who: &Who) -> Drawn {
-        let asked = self.lengths.sample(&mut who.seed(self.length_seed).rng());
+        let asked = self.length(who);
         let row = self.numbers(who, asked as usize);
         let (text, counted) = if row.pieces.additive {
             (row.pieces.text(&row.numbers), asked as usize)

@@ -35,6 +35,7 @@ fn in_turn(mut records: Vec<RequestRecord>) -> Vec<RequestRecord> {
     records.sort_by_key(|record| match record.id {
         RequestId::Closed { turn, .. } => u64::from(turn),
         RequestId::Open { index } => index,
+        RequestId::OpenSession { .. } | RequestId::ClosedSession { .. } => panic!("no sessions here"),
     });
     records
 }
