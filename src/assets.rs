@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::scenario::file::{ScenarioFile, TokenizerConfig};
 use crate::seed::hex;
+use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
 
 /// Resolves and reads the files a scenario names.
@@ -86,6 +87,8 @@ pub enum Owner<'a> {
     Tokenizer(&'a str),
     /// `[workloads.NAME]`, in its `prompts`.
     Workload(&'a str),
+    /// `[load]`.
+    Load,
 }
 
 impl NamedFile<'_> {
@@ -98,6 +101,7 @@ impl NamedFile<'_> {
         match self.owner {
             Owner::Tokenizer(name) => format!("tokenizers.{}", quoted(name)),
             Owner::Workload(name) => format!("workloads.{}.prompts", quoted(name)),
+            Owner::Load => "load".to_owned(),
         }
     }
 
@@ -132,7 +136,13 @@ pub fn named_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
             Some(NamedFile { owner: Owner::Workload(name), path: &dataset.path, pin: dataset.sha256.as_deref() })
         }
     });
-    tokenizers.chain(datasets).collect()
+    let load = match &file.load {
+        LoadConfig::Trace(trace) => {
+            Some(NamedFile { owner: Owner::Load, path: &trace.path, pin: trace.sha256.as_deref() })
+        }
+        _ => None,
+    };
+    tokenizers.chain(datasets).chain(load).collect()
 }
 
 /// The input files that the traffic of `file` uses: those a point digest covers.
@@ -147,6 +157,7 @@ pub fn used_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
     let used = |named: &NamedFile<'_>| match named.owner {
         Owner::Tokenizer(name) => tokenizer(name),
         Owner::Workload(name) => workload(name),
+        Owner::Load => true,
     };
     named_files(file).into_iter().filter(used).collect()
 }

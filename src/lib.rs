@@ -17,6 +17,7 @@ pub mod seed;
 pub mod simulator;
 pub mod store;
 pub mod tokens;
+pub mod trace;
 pub mod transport;
 pub mod units;
 pub mod workload;

@@ -225,9 +225,11 @@ fn connections_ahead(load: &LoadConfig, share: f64) -> u32 {
     let all = match load {
         LoadConfig::Users(users) => f64::from(users.users),
         LoadConfig::Burst(burst) => f64::from(burst.size),
-        LoadConfig::Constant(_) | LoadConfig::Poisson(_) | LoadConfig::Gamma(_) | LoadConfig::Weibull(_) => {
-            f64::from(OPEN_LOOP_CONNECTIONS_AHEAD)
-        }
+        LoadConfig::Constant(_)
+        | LoadConfig::Poisson(_)
+        | LoadConfig::Gamma(_)
+        | LoadConfig::Weibull(_)
+        | LoadConfig::Trace(_) => f64::from(OPEN_LOOP_CONNECTIONS_AHEAD),
     };
     let all = load.max_in_flight().map_or(all, |bound| all.min(f64::from(bound.limit)));
     (all * share).ceil() as u32

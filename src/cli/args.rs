@@ -52,6 +52,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Find out how much load this machine can measure, and how exactly.
     Calibrate(CalibrateArgs),
+    /// Show what a trace of requests holds, and write it in the project's own format.
+    Import(ImportArgs),
     /// Print a JSON schema.
     Schema(SchemaArgs),
     /// Explain a diagnostic code, a metric, a reason or the exit codes.
@@ -358,6 +360,49 @@ fn event_rate(text: &str) -> Result<f64, String> {
     if (0.1..=1_000_000.0).contains(&rate) { Ok(rate) } else { Err("must be from 0.1 to 1000000".to_owned()) }
 }
 
+/// Options of `bench import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The trace; packed with gzip or zstd, or not.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Write it here as `bench.trace/1`: a name that ends in `.jsonl.gz` or `.jsonl`.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Its format; `auto` tells it from the first line.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: ImportFormat,
+    /// Tokens of a block that its ids name. [default: as the file says, 512 for Mooncake]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub block_tokens: Option<u32>,
+    /// Replace the output where it exists.
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// Print what it holds as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A format of traces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// Told from the first line.
+    #[default]
+    Auto,
+    /// The project's own: bench.trace/1.
+    Bench,
+    /// Azure LLM inference traces of 2023 and 2024.
+    Azure,
+    /// Mooncake.
+    Mooncake,
+    /// BurstGPT.
+    Burstgpt,
+    /// Metron: arrival_time, or num_prefill_tokens and num_decode_tokens.
+    Metron,
+    /// A number a line.
+    Offsets,
+}
+
 /// Options of `bench schema`.
 #[derive(Clone, Debug, Args)]
 pub struct SchemaArgs {
@@ -377,6 +422,8 @@ pub enum SchemaName {
     Plan,
     /// Of a line of requests.jsonl.
     Requests,
+    /// Of a line of a trace.
+    Trace,
 }
 
 /// Options of `bench explain`.

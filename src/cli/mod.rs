@@ -62,6 +62,7 @@ pub fn run(cli: &Cli, env: &Env) -> Exit {
         Command::Report(args) => commands::report::run(args, env, cli.color),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Calibrate(args) => commands::calibrate::run(args, env),
+        Command::Import(args) => commands::import::run(args),
         Command::Schema(args) => commands::schema::run(args),
         Command::Explain(args) => commands::explain::run(args, env),
         Command::Init(args) => commands::init::run(args, env),

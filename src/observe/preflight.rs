@@ -193,8 +193,11 @@ impl Demand {
             load @ (LoadConfig::Constant(_)
             | LoadConfig::Poisson(_)
             | LoadConfig::Gamma(_)
-            | LoadConfig::Weibull(_)) => {
-                let rate_per_s = load.peak_rate_per_s().unwrap_or(0.0);
+            | LoadConfig::Weibull(_)
+            | LoadConfig::Trace(_)) => {
+                // A trace has no rate of its own in the scenario: its mean over the window.
+                let mean_per_s = estimate.measure_requests as f64 / estimate.window_s.max(1e-9);
+                let rate_per_s = load.peak_rate_per_s().unwrap_or(mean_per_s);
                 (rate_per_s, Streams::open(rate_per_s, bound, answer_s))
             }
         };

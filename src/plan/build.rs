@@ -18,6 +18,7 @@ use crate::plan::model::{Judgements, LoopKind, PLAN_FORMAT, Plan, PlanAxis, Plan
 use crate::plan::render::number;
 use crate::scenario::file::ScenarioFile;
 use crate::seed::{GENERATOR_VERSION, Seed};
+use crate::workload::Problem;
 
 /// Points whose errors are shown before expansion gives up: one wrong value breaks many points alike.
 const MAX_BROKEN_POINTS: usize = 20;
@@ -181,7 +182,7 @@ impl<'a, E> Builder<'a, E> {
         match base.point(&patches) {
             Ok(resolved) => {
                 let resolved = bare(resolved);
-                if self.know_inputs(&resolved) {
+                if self.know_inputs(&resolved) && self.know_traces(&resolved) {
                     if !self.judgements.are_of(&resolved) {
                         self.own.insert(self.points.len(), Judgements::of(&resolved));
                     }
@@ -219,6 +220,15 @@ impl<'a, E> Builder<'a, E> {
             }
         }
         all
+    }
+
+    /// Whether the traces that a point uses hold what it asks of them.
+    fn know_traces(&mut self, file: &ScenarioFile) -> bool {
+        let problems = self.datasets.problems(file);
+        let good = problems.is_empty();
+        self.errors
+            .extend(problems.into_iter().map(|Problem { key, message }| PlanError::Trace { key_path: key, message }));
+        good
     }
 
     fn know_input(&mut self, named: &NamedFile<'_>) -> Result<(), InputError> {

@@ -12,6 +12,7 @@ use crate::assets::AssetDigests;
 use crate::plan::change::{KeyChange, key_changes};
 use crate::scenario::file::{ScenarioFile, TokenizerConfig, TrafficConfig};
 use crate::seed::{GENERATOR_VERSION, Seed, sha256_hex};
+use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
 
 /// Version of the canonical form itself; part of it.
@@ -95,7 +96,7 @@ pub fn canonical(file: &ScenarioFile, inputs: &AssetDigests) -> Result<Value, Mi
         "backends": backends,
         "format": FORMAT,
         "generator_version": GENERATOR_VERSION,
-        "load": tree_normalised(load),
+        "load": tree_of_load(load, inputs)?,
         "phases": tree_normalised(phases),
         "seed": seed,
         "tokenizers": tokenizers,
@@ -127,8 +128,8 @@ pub fn point_changes(
             tables.insert("workloads".to_owned(), Value::Object(workloads));
             tables.insert("traffic".to_owned(), tree_of_traffic(&file.traffic));
         }
-        if old.load != new.load {
-            tables.insert("load".to_owned(), tree_normalised(&file.load));
+        if old.load != new.load || old_inputs != new_inputs {
+            tables.insert("load".to_owned(), tree_of_load(&file.load, inputs)?);
         }
         if old.phases != new.phases {
             tables.insert("phases".to_owned(), tree_normalised(&file.phases));
@@ -196,6 +197,15 @@ pub(crate) fn tree_of_traffic(traffic: &[TrafficConfig]) -> Value {
     }
     normalise(&mut classes);
     classes
+}
+
+/// The load with its input file by content.
+pub(crate) fn tree_of_load(load: &LoadConfig, inputs: &AssetDigests) -> Result<Value, MissingDigest> {
+    let mut value = tree_normalised(load);
+    if let LoadConfig::Trace(trace) = load {
+        by_content(&mut value, &trace.path, inputs)?;
+    }
+    Ok(value)
 }
 
 /// A typed setting as a JSON tree with whole floats as integers.

@@ -1,11 +1,12 @@
 //! Lengths of datasets for estimates, from the library that also feeds the requests.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use crate::assets::Assets;
 use crate::plan::estimate::{DatasetFacts, DatasetLengths};
 use crate::scenario::file::{ScenarioFile, WorkloadConfig};
-use crate::workload::Library;
+use crate::workload::{Library, Problem, Replay, WorkloadError};
 
 /// Reads the datasets of a scenario, each once however many points use it.
 #[derive(Debug)]
@@ -13,12 +14,14 @@ pub struct LoadedDatasets {
     library: Library,
     /// A dataset cannot be used: asking again at every point would read it again.
     broken: Cell<bool>,
+    /// The same of traces.
+    broken_traces: RefCell<BTreeSet<String>>,
 }
 
 impl LoadedDatasets {
     /// Datasets found through `assets`. Nothing is read before it is asked for.
     pub fn new(assets: Assets) -> Self {
-        Self { library: Library::new(assets), broken: Cell::new(false) }
+        Self { library: Library::new(assets), broken: Cell::new(false), broken_traces: RefCell::default() }
     }
 }
 
@@ -34,5 +37,22 @@ impl DatasetFacts for LoadedDatasets {
             // Absent only where the workload sets the lengths of answers, and those win.
             output_tokens: stats.mean_answer_tokens.unwrap_or(0.0),
         })
+    }
+
+    fn replay(&self, file: &ScenarioFile) -> Option<Replay> {
+        self.library.replay_of(file).ok()?
+    }
+
+    fn problems(&self, file: &ScenarioFile) -> Vec<Problem> {
+        match self.library.replay_of(file) {
+            Ok(_) => Vec::new(),
+            Err(WorkloadError::Settings(problems)) => problems,
+            // A file that every point uses is reported once.
+            Err(error) => {
+                let message = error.to_string();
+                let new = self.broken_traces.borrow_mut().insert(message.clone());
+                if new { vec![Problem::new("load.path", message)] } else { Vec::new() }
+            }
+        }
     }
 }

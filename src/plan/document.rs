@@ -121,6 +121,7 @@ fn diagnostics(error: PlanError<Diagnostics>, document: &Document) -> Vec<Diagno
         }
         PlanError::SamePoint { .. } => (&codes::SAME_POINT, Some("to repeat a point, sweep `seed`".to_owned())),
         PlanError::IdCollision { .. } => (&codes::ID_COLLISION, None),
+        PlanError::Trace { .. } => (&codes::TRACE, None),
         PlanError::Input(input) => input_help(input),
     };
     let diagnostic = Diagnostic::error(code, error.to_string()).at(span, "");

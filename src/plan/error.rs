@@ -143,6 +143,14 @@ pub enum PlanError<E> {
         /// The id.
         id: String,
     },
+    /// A trace with bad content, or without what is asked of it.
+    #[error("{message}")]
+    Trace {
+        /// Key path of the setting that asks for it.
+        key_path: String,
+        /// What is wrong.
+        message: String,
+    },
     /// An input file is missing or is not the pinned one.
     #[error("{0}")]
     Input(InputError),
@@ -176,6 +184,7 @@ impl<E> PlanError<E> {
             Self::Limit { .. } => "limit",
             Self::SamePoint { .. } => "same-point",
             Self::IdCollision { .. } => "id-collision",
+            Self::Trace { .. } => "trace",
             Self::Input(error) => error.kind(),
         }
     }
@@ -197,6 +206,7 @@ impl<E> PlanError<E> {
             Self::AllExcluded { .. } => Site::Pointer("/exclude".to_owned()),
             Self::Limit { key, .. } => Site::Pointer(format!("/limits/{key}")),
             Self::SamePoint { axis: Some(axis), .. } => axis_key(*axis),
+            Self::Trace { key_path, .. } => Site::KeyPath(key_path.clone()),
             Self::Input(error) => Site::KeyPath(error.key_path().to_owned()),
             Self::Document { origin: None, .. } | Self::SamePoint { axis: None, .. } | Self::IdCollision { .. } => {
                 Site::Document

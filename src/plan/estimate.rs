@@ -9,6 +9,7 @@ use crate::scenario::file::{MeasureConfig, PriceConfig, ScenarioFile, TrafficCon
 use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
 use crate::workload::session::Expected;
+use crate::workload::{Problem, Replay};
 
 /// Nominal time to first token, seconds: used where the server decides how fast requests come.
 pub const NOMINAL_TTFT_S: f64 = 0.25;
@@ -79,6 +80,16 @@ pub struct DatasetLengths {
 pub trait DatasetFacts: std::fmt::Debug {
     /// Mean lengths for `workload`, which has a dataset; `None`: unknown, and the estimate says so.
     fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths>;
+
+    /// The arrivals of a load that replays a trace; `None`: unknown, and the estimate has no requests.
+    fn replay(&self, _: &ScenarioFile) -> Option<Replay> {
+        None
+    }
+
+    /// What is wrong with the traces that `file` uses, absolute keys.
+    fn problems(&self, _: &ScenarioFile) -> Vec<Problem> {
+        Vec::new()
+    }
 }
 
 /// Knows no dataset.
@@ -95,7 +106,8 @@ impl DatasetFacts for NoDatasets {
 pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
     let classes = classes(file, datasets);
     let service_s: f64 = classes.iter().map(|class| class.share * class.service_s).sum();
-    let arrivals = Arrivals { load: &file.load, warmup_s: seconds(file.phases.warmup), service_s };
+    let arrivals =
+        Arrivals { load: &file.load, replay: datasets.replay(file), warmup_s: seconds(file.phases.warmup), service_s };
     let (window_s, measured) = window(&file.phases.measure, &arrivals);
     let window_end_s = arrivals.warmup_s + window_s;
     let drain_max_s = seconds(file.phases.drain.max);
@@ -207,6 +219,8 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
 /// Expected arrivals of a load.
 struct Arrivals<'a> {
     load: &'a LoadConfig,
+    /// Of a trace, where its file is at hand.
+    replay: Option<Replay>,
     warmup_s: f64,
     /// Nominal service time of the mean request.
     service_s: f64,
@@ -233,6 +247,10 @@ impl Arrivals<'_> {
                 // A single burst is the window's own: see `in_window`.
                 _ => 0.0,
             },
+            LoadConfig::Trace(_) => {
+                let before = |edge_s| self.replay.as_ref().map_or(0, |replay| replay.before(nanos(edge_s)));
+                whole(before(to_s.max(from_s)) - before(from_s))
+            }
             LoadConfig::Users(load) => {
                 let ramp_s = seconds(load.ramp);
                 // Users that have started, averaged over the span: the integral of min(1, t / ramp).
@@ -285,6 +303,11 @@ impl Arrivals<'_> {
                 None if requests <= f64::from(load.size) => 0.0,
                 None => f64::INFINITY,
             },
+            LoadConfig::Trace(_) => self.replay.as_ref().map_or(f64::INFINITY, |replay| {
+                // The window holds them once the last of them has come.
+                let last = replay.before(nanos(self.warmup_s)) + (requests as u64).max(1) - 1;
+                replay.at(last).map_or(f64::INFINITY, |at| whole(at + 1) / 1e9 - self.warmup_s)
+            }),
             LoadConfig::Users(_) => requests / self.closed_rate_per_s(),
         }
     }

@@ -142,7 +142,8 @@ impl LoopKind {
             | LoadConfig::Poisson(_)
             | LoadConfig::Gamma(_)
             | LoadConfig::Weibull(_)
-            | LoadConfig::Burst(_) => Self::Open,
+            | LoadConfig::Burst(_)
+            | LoadConfig::Trace(_) => Self::Open,
             LoadConfig::Users(_) => Self::Closed,
         }
     }

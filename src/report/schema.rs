@@ -22,7 +22,8 @@ pub fn text(schema: &Value) -> String {
     format!("{schema:#}\n")
 }
 
-fn schema_of<T: JsonSchema>() -> Value {
+/// Schema of a type whose optional keys are absent and never `null`.
+pub fn schema_of<T: JsonSchema>() -> Value {
     let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
     RecursiveTransform(without_null).transform(&mut schema);
     schema.to_value()

@@ -100,6 +100,7 @@ fn names_file(path: &[String]) -> bool {
         path.as_slice(),
         ["tokenizers", _, "path"]
             | ["workloads", _, "prompts", "path"]
+            | ["load", "path"]
             | ["backends", _, "api_key", "file"]
             | ["backends", _, "secret_headers", _, "file"]
             | ["store", "url"]

@@ -12,6 +12,10 @@ pub fn pin(text: &str, digests: &AssetDigests) -> String {
     let mut edits: Vec<(std::ops::Range<usize>, String)> = Vec::new();
     for (name, value) in document.get_ref().iter() {
         let DeValue::Table(entries) = value.get_ref() else { continue };
+        if name.get_ref().as_ref() == "load" {
+            edits.extend(edit(text, entries, digests));
+            continue;
+        }
         for (_, entry) in entries.iter() {
             let DeValue::Table(table) = entry.get_ref() else { continue };
             match name.get_ref().as_ref() {

@@ -2,6 +2,7 @@
 
 use crate::assets::AssetError;
 use crate::tokens::TokenizerError;
+use crate::trace::TraceError;
 
 use super::prompt::dataset::DatasetError;
 
@@ -46,6 +47,9 @@ pub enum WorkloadError {
     /// A dataset that cannot be read.
     #[error(transparent)]
     Asset(#[from] AssetError),
+    /// A trace that cannot be used.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// A dataset with bad content.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

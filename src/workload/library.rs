@@ -1,9 +1,12 @@
 //! Tokenizers and datasets, each loaded once however many points and classes use it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::{Arc, Mutex};
 
 use super::error::{Problem, WorkloadError};
+use super::load::LoadConfig;
+use super::load::trace::{Replay, TraceLoad};
 use super::prompt::PromptsConfig;
 use super::prompt::dataset::{Dataset, DatasetStats, Selection};
 use super::prompt::sharegpt::{self, Sharegpt};
@@ -12,6 +15,7 @@ use crate::assets::Assets;
 use crate::scenario::file::{ScenarioFile, TokenizerConfig, WorkloadConfig};
 use crate::seed::Seed;
 use crate::tokens::{self, Tokenizer};
+use crate::trace::{Trace, TraceError, TraceSource};
 
 /// Path and pin of a tokenizer file.
 type TokenizerKey = (String, Option<String>);
@@ -23,12 +27,14 @@ pub struct Library {
     tokenizers: Mutex<BTreeMap<TokenizerKey, Arc<dyn Tokenizer>>>,
     /// By what was selected and the tokenizer that counted.
     datasets: Mutex<BTreeMap<(Selection, String), Arc<Dataset>>>,
+    /// By what was read and whether its blocks were kept.
+    traces: Mutex<BTreeMap<(TraceSource, bool), Arc<Trace>>>,
 }
 
 impl Library {
     /// An empty library of files found through `assets`.
     pub fn new(assets: Assets) -> Self {
-        Self { assets, tokenizers: Mutex::default(), datasets: Mutex::default() }
+        Self { assets, tokenizers: Mutex::default(), datasets: Mutex::default(), traces: Mutex::default() }
     }
 
     /// The traffic of one point: `scenario` without axes. `run_salt` is what `salt = "run"` prompts open
@@ -68,6 +74,46 @@ impl Library {
             .map_err(|source| WorkloadError::Tokenizer { name: name.to_owned(), source })?;
         tokenizers.insert(key, Arc::clone(&tokenizer));
         Ok(tokenizer)
+    }
+
+    /// The trace that `source` names; `blocks`: with its block ids.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub(crate) fn trace(&self, source: &TraceSource, blocks: bool) -> Result<Arc<Trace>, TraceError> {
+        let mut traces = self.traces.lock().expect("no holder of this lock panics");
+        let known = traces.get(&(source.clone(), true)).or_else(|| traces.get(&(source.clone(), blocks)));
+        if let Some(known) = known {
+            return Ok(Arc::clone(known));
+        }
+        let path = || source.path.clone();
+        let file = File::open(self.assets.locate(&source.path))
+            .map_err(|error| TraceError::Io { path: path(), source: error })?;
+        let trace = Arc::new(Trace::read(source, file, blocks)?);
+        traces.insert((source.clone(), blocks), Arc::clone(&trace));
+        Ok(trace)
+    }
+
+    /// The part of a trace that `config` replays.
+    ///
+    /// # Errors
+    /// A file that cannot be used, or a part that it does not have.
+    pub(crate) fn replay(&self, config: &TraceLoad) -> Result<Replay, WorkloadError> {
+        let trace = self.trace(&config.source(), false)?;
+        Replay::new(config, trace)?.map_err(|problem| WorkloadError::Settings(vec![problem.inside("load")]))
+    }
+
+    /// The arrivals of a load that replays a trace, checked against the window; `None` for any other load.
+    ///
+    /// # Errors
+    /// A file that cannot be used, or one that does not hold what is asked of it.
+    pub fn replay_of(&self, scenario: &ScenarioFile) -> Result<Option<Replay>, WorkloadError> {
+        let LoadConfig::Trace(config) = &scenario.load else { return Ok(None) };
+        let replay = self.replay(config)?;
+        match replay.check_phases(&scenario.phases) {
+            Some(problem) => Err(WorkloadError::Settings(vec![problem])),
+            None => Ok(Some(replay)),
+        }
     }
 
     /// What the dataset of `workload` holds; `None` when its prompts come from nowhere else.

@@ -22,6 +22,7 @@ pub mod window;
 pub use closed::ClosedLoop;
 pub use error::{Problem, WorkloadError};
 pub use library::Library;
+pub use load::trace::Replay;
 pub use open::{OpenLoop, Schedule};
 pub use permutation::Permutation;
 pub use prompt::dataset::{DatasetError, DatasetStats};

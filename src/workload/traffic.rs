@@ -6,7 +6,7 @@ use super::closed::ClosedLoop;
 use super::error::{Problem, WorkloadError};
 use super::length::{LengthConfig, Lengths};
 use super::library::Library;
-use super::load::LoadConfig;
+use super::load::{LoadConfig, Process};
 use super::open::OpenLoop;
 use super::prompt::dataset::{Dataset, DatasetStats};
 use super::prompt::order::RowOrder;
@@ -112,7 +112,7 @@ impl Traffic {
         }
         let weights: Vec<f64> = scenario.traffic.iter().map(|class| class.weight).collect();
         let split = ClassSplit::new(scenario.load.split(), &weights, seed.child("class"));
-        let pace = pace(scenario, seed, &split);
+        let pace = pace(scenario, seed, &split, library)?;
         let mut builder = Builder { library, scenario, seed, run_salt, split: &split, pace: &pace, uses: Vec::new() };
         builder.load_datasets()?;
         let (mut infos, mut classes, mut supplies) = (Vec::new(), Vec::new(), Vec::new());
@@ -336,10 +336,14 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
     problems
 }
 
-fn pace(scenario: &ScenarioFile, seed: Seed, split: &ClassSplit) -> Pace {
+fn pace(scenario: &ScenarioFile, seed: Seed, split: &ClassSplit, library: &Library) -> Result<Pace, WorkloadError> {
     let warmup_end = scenario.phases.warmup.nanos();
     let rule = WindowRule::new(&scenario.phases.measure, warmup_end);
-    match (&scenario.load, scenario.load.process(warmup_end)) {
+    let process = match library.replay_of(scenario)? {
+        Some(replay) => Some(Process::Trace(replay)),
+        None => scenario.load.process(warmup_end),
+    };
+    Ok(match (&scenario.load, process) {
         (_, Some(process)) => {
             let classes = scenario.traffic.len();
             Pace::Open(OpenLoop::new(process, seed.child("arrivals"), split.clone(), classes, rule))
@@ -351,7 +355,7 @@ fn pace(scenario: &ScenarioFile, seed: Seed, split: &ClassSplit) -> Pace {
             rule,
         }),
         (_, None) => unreachable!("every open loop has a process"),
-    }
+    })
 }
 
 /// What the classes of one point are built from.

@@ -10,6 +10,7 @@ use serde_json::Value;
 mod apply;
 mod calibrate;
 mod help;
+mod import;
 mod init;
 mod options;
 mod plan;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use llm_bench::assets::Assets;
 use llm_bench::diagnostic::{Diagnostic, Diagnostics, Severity, codes, render};
-use llm_bench::plan::{PlanScenario, document};
+use llm_bench::plan::{LoadedDatasets, PlanScenario, document};
 use llm_bench::scenario::{Loading, Request, load, schema};
 
 /// The smallest valid scenario.
@@ -42,7 +42,8 @@ fn plan_as(name: &str, bytes: &[u8]) -> Loading {
     let mut loading = load_as(name, bytes);
     if let Ok(loaded) = &mut loading.result {
         let assets = Assets::new(root().join("tests/bad"));
-        match document::build(loaded, &assets, PlanScenario::default()) {
+        let datasets = LoadedDatasets::new(assets.clone());
+        match document::build_with(loaded, &assets, PlanScenario::default(), &datasets) {
             Ok(planned) => loaded.warnings.extend(planned.warnings),
             Err(found) => loading.result = Err(found),
         }
@@ -383,13 +384,13 @@ fn machine_formats_point_at_the_place() {
         serde_json::json!({
             "severity": "error", "code": "B0203", "file": "dir/a,b.toml", "line": 5, "column": 9,
             "end": { "line": 5, "column": 17 }, "message": "unknown kind `poison` of `load`",
-            "label": "expected `constant`, `poisson`, `gamma`, `weibull`, `burst` or `users`", "help": "did you mean `poisson`?",
+            "label": "expected `constant`, `poisson`, `gamma`, `weibull`, `burst`, `trace` or `users`", "help": "did you mean `poisson`?",
         })
     );
     assert_eq!(
         render::github(found, &loading.sources),
         "::error file=dir/a%2Cb.toml,line=5,col=9,endLine=5,endColumn=17,title=B0203::unknown kind `poison` of `load`: \
-         expected `constant`, `poisson`, `gamma`, `weibull`, `burst` or `users`%0Adid you mean `poisson`?\n"
+         expected `constant`, `poisson`, `gamma`, `weibull`, `burst`, `trace` or `users`%0Adid you mean `poisson`?\n"
     );
     assert!(render::human(found, &loading.sources, true).contains("\u{1b}["));
     assert!(!render::human(found, &loading.sources, false).contains('\u{1b}'));

@@ -13,6 +13,7 @@ mod plan;
 mod report;
 mod simulator;
 mod store;
+mod trace;
 mod workload;
 
 #[path = "../support/mod.rs"]

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod calibrate;
 pub mod completions;
 pub mod explain;
+pub mod import;
 pub mod init;
 pub mod plan;
 pub mod report;

@@ -17,5 +17,6 @@ pub const fn text(which: SchemaName) -> &'static str {
         SchemaName::Report => include_str!("../../../schema/report.v1.json"),
         SchemaName::Plan => include_str!("../../../schema/plan.v1.json"),
         SchemaName::Requests => include_str!("../../../schema/requests.v1.json"),
+        SchemaName::Trace => include_str!("../../../schema/trace.v1.json"),
     }
 }

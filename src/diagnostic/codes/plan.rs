@@ -26,4 +26,8 @@ codes! {
     ID_COLLISION = "B0806", "two points share an id by chance",
         "Ids are the first 12 characters of a digest. Another `seed` gives every point another digest.",
         bad: "", good: "";
+    TRACE = "B0820", "a trace that does not hold what is asked of it",
+        "A trace is read whole before anything is sent. A bad row, a part that does not exist or a window that outlasts it stops the plan: what would be left is another experiment.",
+        bad: "[load]\nkind = \"trace\"\npath = \"base/trace.jsonl\"\nat_end = \"stop\"\n\n[phases]\nwarmup = \"0s\"\nmeasure = { duration = \"1h\" }",
+        good: "[load]\nkind = \"trace\"\npath = \"base/trace.jsonl\"\nat_end = \"loop\"\n\n[phases]\nwarmup = \"0s\"\nmeasure = { duration = \"1h\" }";
 }

@@ -14,7 +14,8 @@ pub(super) fn check(rules: &mut Rules<'_>) {
         LoadConfig::Burst(load) => burst(rules, load, &phases.measure),
         LoadConfig::Poisson(_) | LoadConfig::Gamma(_) | LoadConfig::Weibull(_) => expected(rules, load, phases),
         // The first request of a constant load is due at once, and users ask as soon as they exist.
-        LoadConfig::Constant(_) | LoadConfig::Users(_) => {}
+        // What a trace holds is not known without its file.
+        LoadConfig::Constant(_) | LoadConfig::Trace(_) | LoadConfig::Users(_) => {}
     }
 }
 

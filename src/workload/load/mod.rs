@@ -1,6 +1,6 @@
 //! When requests arrive: one file a kind.
 //!
-//! Open loops (`constant`, `poisson`, `gamma`, `weibull`, `burst`) have a schedule of absolute times that no
+//! Open loops (`constant`, `poisson`, `gamma`, `weibull`, `burst`, `trace`) have a schedule of absolute times that no
 //! answer can move. The closed loop (`users`) sends a user's next request after the previous answer.
 //!
 //! Gaps are rounded to whole nanoseconds before they are summed, so the sum is exact on every machine.
@@ -21,6 +21,7 @@ pub mod constant;
 pub mod gamma;
 pub mod poisson;
 pub mod stages;
+pub mod trace;
 pub mod users;
 pub mod weibull;
 
@@ -38,6 +39,8 @@ pub enum LoadConfig {
     Weibull(weibull::Weibull),
     /// Open loop: a number of requests at the same instant, once or repeatedly.
     Burst(burst::Burst),
+    /// Open loop: the arrival times of a trace.
+    Trace(trace::TraceLoad),
     /// Closed loop: users who each wait for an answer before they ask again.
     Users(users::Users),
 }
@@ -92,6 +95,7 @@ pub(crate) enum Process {
     Weibull(weibull::WeibullGaps),
     Burst(burst::Bursts),
     Staged(stages::Staged),
+    Trace(trace::Replay),
 }
 
 impl Arrivals for Process {
@@ -103,19 +107,21 @@ impl Arrivals for Process {
             Self::Weibull(process) => process.next_at(index, previous, rng),
             Self::Burst(process) => process.next_at(index, previous, rng),
             Self::Staged(process) => process.next_at(index, previous, rng),
+            Self::Trace(process) => process.next_at(index, previous, rng),
         }
     }
 }
 
 impl LoadConfig {
-    /// The arrival process, with warm-up ending at `warmup_end`; `None` for a closed loop.
+    /// The arrival process, with warm-up ending at `warmup_end`; `None` for a closed loop, and for a trace,
+    /// whose file a library reads.
     pub(crate) fn process(&self, warmup_end: Nanos) -> Option<Process> {
         if let Some(curve) = self.curve(warmup_end) {
             let gaps = match self {
                 Self::Constant(_) => UnitGaps::Even,
                 Self::Gamma(config) => UnitGaps::Gamma(gamma::unit_law(config)),
                 Self::Weibull(config) => UnitGaps::Weibull(weibull::UnitWeibull::new(config.cv)),
-                Self::Poisson(_) | Self::Burst(_) | Self::Users(_) => UnitGaps::Exponential,
+                Self::Poisson(_) | Self::Burst(_) | Self::Trace(_) | Self::Users(_) => UnitGaps::Exponential,
             };
             return Some(Process::Staged(stages::Staged { gaps, curve }));
         }
@@ -125,7 +131,7 @@ impl LoadConfig {
             Self::Gamma(config) => Process::Gamma(gamma::GammaGaps::new(config)),
             Self::Weibull(config) => Process::Weibull(weibull::WeibullGaps::new(config)),
             Self::Burst(config) => Process::Burst(burst::Bursts::new(config, warmup_end)),
-            Self::Users(_) => return None,
+            Self::Trace(_) | Self::Users(_) => return None,
         })
     }
 
@@ -143,7 +149,7 @@ impl LoadConfig {
             Self::Poisson(config) => Some(config.rate_per_s),
             Self::Gamma(config) => Some(config.rate_per_s),
             Self::Weibull(config) => Some(config.rate_per_s),
-            Self::Burst(_) | Self::Users(_) => None,
+            Self::Burst(_) | Self::Trace(_) | Self::Users(_) => None,
         }
     }
 
@@ -158,7 +164,7 @@ impl LoadConfig {
             Self::Poisson(config) => (&config.stages, config.after_stages),
             Self::Gamma(config) => (&config.stages, config.after_stages),
             Self::Weibull(config) => (&config.stages, config.after_stages),
-            Self::Burst(_) | Self::Users(_) => (&[], AfterStages::Hold),
+            Self::Burst(_) | Self::Trace(_) | Self::Users(_) => (&[], AfterStages::Hold),
         }
     }
 
@@ -170,6 +176,7 @@ impl LoadConfig {
             Self::Gamma(config) => config.split,
             Self::Weibull(config) => config.split,
             Self::Burst(config) => config.split,
+            Self::Trace(config) => config.split,
             Self::Users(config) => config.split,
         }
     }
@@ -182,6 +189,7 @@ impl LoadConfig {
             Self::Gamma(config) => config.max_in_flight.as_ref(),
             Self::Weibull(config) => config.max_in_flight.as_ref(),
             Self::Burst(config) => config.max_in_flight.as_ref(),
+            Self::Trace(config) => config.max_in_flight.as_ref(),
             Self::Users(config) => config.max_in_flight.as_ref(),
         }
     }
@@ -202,6 +210,7 @@ impl LoadConfig {
             Self::Gamma(config) => check_law(config.rate_per_s, config.cv),
             Self::Weibull(config) => check_law(config.rate_per_s, config.cv),
             Self::Burst(config) => config.check(),
+            Self::Trace(config) => config.check(),
             Self::Users(config) => config.check(),
         };
         if let Some(rate) = self.rate_per_s().filter(|_| problems.is_empty()) {

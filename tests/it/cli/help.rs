@@ -2,8 +2,19 @@
 
 use super::Desk;
 
-const COMMANDS: [&str; 10] =
-    ["validate", "plan", "apply", "report", "simulate", "calibrate", "schema", "explain", "init", "completions"];
+const COMMANDS: [&str; 11] = [
+    "validate",
+    "plan",
+    "apply",
+    "report",
+    "simulate",
+    "calibrate",
+    "import",
+    "schema",
+    "explain",
+    "init",
+    "completions",
+];
 
 #[test]
 fn help_of_everything() {
@@ -18,7 +29,7 @@ fn help_of_everything() {
         }
     }
     // Work that is not finished is not offered.
-    for later in ["compare", "export", "import", "merge", "--shard"] {
+    for later in ["compare", "export", "merge", "--shard"] {
         assert!(!help.out.contains(later), "{later} is in --help, but does not exist");
     }
     desk.bench(&["--version"]).code(0).shows(concat!("bench ", env!("CARGO_PKG_VERSION")));

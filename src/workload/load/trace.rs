@@ -1,0 +1,337 @@
+//! Arrivals of a trace, replayed.
+
+use std::sync::Arc;
+
+use rand_chacha::ChaCha12Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Arrivals, MaxInFlight, Problem, Split};
+use crate::scenario::file::PhasesConfig;
+use crate::trace::{Trace, TraceError, TraceFormat, TraceSource};
+use crate::units::{HumanDuration, Nanos};
+use crate::workload::window::WindowRule;
+
+/// Open loop: requests arrive when those of a trace did. The point begins where the part of the trace that is
+/// replayed begins, so warm-up (5 s unless set) takes its first seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraceLoad {
+    /// The file, relative to the scenario; packed with gzip or zstd, or not.
+    #[schemars(length(min = 1))]
+    pub path: String,
+    /// Its SHA-256; `bench validate --pin` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: Option<String>,
+    /// Its format; absent: told from its first line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<TraceFormat>,
+    /// What times are multiplied by: 0.5 sends twice as fast, 2 half as fast.
+    #[serde(default = "as_recorded")]
+    #[schemars(range(min = 0.000001, max = 1_000_000))]
+    pub time_scale: f64,
+    /// Start of the part that is replayed, in the trace's own time; absent: its start, which is the first
+    /// request of a trace of dates and time 0 of any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<HumanDuration>,
+    /// End of that part, itself outside; absent: one mean gap after the last request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<HumanDuration>,
+    /// What follows the last request.
+    pub at_end: AtEnd,
+    /// A bound on the requests in flight; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<MaxInFlight>,
+    /// How an arrival finds its traffic class.
+    #[serde(default)]
+    pub split: Split,
+}
+
+/// What follows the last request of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AtEnd {
+    /// Nothing: a window that outlasts the trace is an error.
+    Stop,
+    /// The same part again, from its start.
+    Loop,
+}
+
+fn as_recorded() -> f64 {
+    1.0
+}
+
+impl TraceLoad {
+    /// What is to be read.
+    pub(crate) fn source(&self) -> TraceSource {
+        TraceSource { path: self.path.clone(), sha256: self.sha256.clone(), format: self.format, block_tokens: None }
+    }
+
+    pub(super) fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !(self.time_scale.is_finite() && self.time_scale > 0.0) {
+            let message = format!("`time_scale` {} is not a number above 0", self.time_scale);
+            problems.push(Problem::new("time_scale", message));
+        }
+        if let Some(to) = self.to
+            && to <= self.from.unwrap_or_default()
+        {
+            let from = self.from.unwrap_or_default();
+            problems.push(Problem::new("to", format!("`to` {to} is not after `from` {from}")));
+        }
+        problems
+    }
+}
+
+/// The part of a trace that is replayed. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Replay(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    trace: Arc<Trace>,
+    first: usize,
+    rows: u64,
+    from: Nanos,
+    scale: f64,
+    /// Length of the part, scaled.
+    length: Nanos,
+    loops: bool,
+}
+
+impl Replay {
+    /// What `config` takes of `trace`.
+    ///
+    /// # Errors
+    /// A trace without times, or a part that does not exist: keys relative to `[load]`.
+    pub(crate) fn new(config: &TraceLoad, trace: Arc<Trace>) -> Result<Result<Self, Problem>, TraceError> {
+        let times = trace.times()?;
+        let from = config.from.unwrap_or_default().nanos();
+        let last = times[times.len() - 1];
+        let window = trace.window(from, config.to.map(HumanDuration::nanos))?;
+        if window.is_empty() {
+            let key = if from > last { "from" } else { "to" };
+            let message = format!(
+                "no request of `{}` lies in this part: it has {} from {} to {}",
+                config.path,
+                requests(times.len() as u64),
+                human(times[0]),
+                human(last)
+            );
+            return Ok(Err(Problem::new(key, message)));
+        }
+        // One mean gap after the last request: where the next one would be.
+        let span = last - times[window.start];
+        let gaps = (times.len() - window.start) as u64 - 1;
+        let natural_end = last + span.checked_div(gaps).unwrap_or(1).max(1);
+        let end = match config.to.map(HumanDuration::nanos) {
+            Some(to) if to > natural_end => {
+                let message = format!(
+                    "`{}` ends {} after its start; leave `to` out, or end there",
+                    config.path,
+                    human(natural_end)
+                );
+                return Ok(Err(Problem::new("to", message)));
+            }
+            Some(to) => to,
+            None => natural_end,
+        };
+        let loops = config.at_end == AtEnd::Loop;
+        let length = scaled(end - from, config.time_scale);
+        if loops && length == 0 {
+            return Ok(Err(Problem::new("time_scale", "all requests would be at one instant, again and again")));
+        }
+        let rows = window.len() as u64;
+        let inner = Inner { first: window.start, rows, from, scale: config.time_scale, length, loops, trace };
+        Ok(Ok(Self(Arc::new(inner))))
+    }
+
+    /// The trace.
+    pub fn trace(&self) -> &Arc<Trace> {
+        &self.0.trace
+    }
+
+    /// Requests of the part that is replayed, at least 1.
+    pub fn rows(&self) -> u64 {
+        self.0.rows
+    }
+
+    /// The row of the trace that arrival `index` is, and how often the part was replayed before it.
+    pub fn row(&self, index: u64) -> (usize, u64) {
+        let Inner { first, rows, .. } = *self.0;
+        (first + (index % rows) as usize, index / rows)
+    }
+
+    /// When arrival `index` is due, since the start of the point; `None` when there is none.
+    pub fn at(&self, index: u64) -> Option<Nanos> {
+        let (row, pass) = self.row(index);
+        if pass > 0 && !self.0.loops {
+            return None;
+        }
+        pass.checked_mul(self.0.length)?.checked_add(self.offset(row))
+    }
+
+    fn offset(&self, row: usize) -> Nanos {
+        let times = self.0.trace.times().expect("checked when the replay was made");
+        scaled(times[row] - self.0.from, self.0.scale)
+    }
+
+    /// Arrivals before `until`.
+    pub fn before(&self, until: Nanos) -> u64 {
+        let passes = if self.0.loops { until / self.0.length } else { 0 };
+        let within = until - passes * self.0.length;
+        let (mut low, mut high) = (0, self.0.rows);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.offset(self.0.first + middle as usize) < within { low = middle + 1 } else { high = middle }
+        }
+        passes * self.0.rows + low
+    }
+
+    /// What is wrong with a window that asks for more than there is: absolute keys.
+    pub(crate) fn check_phases(&self, phases: &PhasesConfig) -> Option<Problem> {
+        if self.0.loops {
+            return None;
+        }
+        let rule = WindowRule::new(&phases.measure, phases.warmup.nanos());
+        let warmup = self.before(rule.warmup_end);
+        let left = self.0.rows - warmup;
+        if left == 0 {
+            let message = format!(
+                "the trace ends {} after the point begins, within warm-up ({}); shorten it, or set \
+                 `load.at_end = \"loop\"`",
+                human(self.0.length),
+                phases.warmup
+            );
+            return Some(Problem::new("phases.warmup", message));
+        }
+        if rule.ended(self.0.length.max(rule.warmup_end), left) {
+            return None;
+        }
+        let message = format!(
+            "the window outlasts the trace, which has {} in {} after warm-up; measure less, or set \
+             `load.at_end = \"loop\"`",
+            requests(left),
+            human(self.0.length.saturating_sub(rule.warmup_end))
+        );
+        Some(Problem::new("phases.measure", message))
+    }
+}
+
+impl Arrivals for Replay {
+    fn next_at(&self, index: u64, _: Nanos, _: &mut ChaCha12Rng) -> Option<Nanos> {
+        self.at(index)
+    }
+}
+
+/// `ns` times `scale`; exact where times are as recorded.
+fn scaled(ns: Nanos, scale: f64) -> Nanos {
+    // Not a rounding trick: a time beyond 104 days has no exact double.
+    if scale == 1.0 { ns } else { (ns as f64 * scale).round() as Nanos }
+}
+
+/// A time as people write it, cut to milliseconds.
+fn human(ns: Nanos) -> HumanDuration {
+    HumanDuration::from(std::time::Duration::from_nanos(ns - ns % 1_000_000))
+}
+
+fn requests(count: u64) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> TraceLoad {
+        toml_load(&format!("path = \"t\"\n{text}"))
+    }
+
+    fn toml_load(text: &str) -> TraceLoad {
+        serde_json::from_value(text.lines().fold(serde_json::json!({ "at_end": "stop" }), |mut table, line| {
+            let (key, value) = line.split_once(" = ").unwrap();
+            table[key] = serde_json::from_str(value).unwrap();
+            table
+        }))
+        .unwrap()
+    }
+
+    fn replay(text: &str, trace: &str) -> Result<Replay, Problem> {
+        let config = load(text);
+        let trace = Trace::read(&config.source(), trace.as_bytes(), false).unwrap();
+        Replay::new(&config, Arc::new(trace)).unwrap()
+    }
+
+    const FIVE: &str = "offset_s\n1\n2\n2\n4\n9\n";
+
+    fn times(replay: &Replay, count: u64) -> Vec<u64> {
+        (0..count).map_while(|index| replay.at(index)).map(|ns| ns / 1_000_000).collect()
+    }
+
+    #[test]
+    fn times_are_those_of_the_part_scaled_from_its_start() {
+        assert_eq!(times(&replay("at_end = \"stop\"", FIVE).unwrap(), 9), [1000, 2000, 2000, 4000, 9000]);
+        assert_eq!(times(&replay("time_scale = 0.25", FIVE).unwrap(), 9), [250, 500, 500, 1000, 2250]);
+        assert_eq!(times(&replay("from = \"2s\"\nto = \"9s\"", FIVE).unwrap(), 9), [0, 0, 2000]);
+    }
+
+    #[test]
+    fn a_loop_goes_on_one_mean_gap_after_the_last_request_or_at_the_end_that_is_given() {
+        // Four gaps in 8 s: the next request would come at 11 s, and the part begins at 0.
+        let natural = replay("at_end = \"loop\"", FIVE).unwrap();
+        assert_eq!(times(&natural, 7), [1000, 2000, 2000, 4000, 9000, 12_000, 13_000]);
+        let given = replay("at_end = \"loop\"\nfrom = \"1s\"\nto = \"5s\"\ntime_scale = 2", FIVE).unwrap();
+        assert_eq!(times(&given, 6), [0, 2000, 2000, 6000, 8000, 10_000]);
+        assert_eq!((given.row(3), given.row(4)), ((3, 0), (0, 1)));
+    }
+
+    #[test]
+    fn arrivals_before_a_time_are_counted_as_they_come() {
+        for text in ["at_end = \"stop\"", "at_end = \"loop\"", "at_end = \"loop\"\nfrom = \"2s\"\nto = \"9500ms\""] {
+            let replay = replay(text, FIVE).unwrap();
+            for until in (0..40_000).step_by(250) {
+                let until = until * 1_000_000;
+                let walked = (0..).map_while(|index| replay.at(index)).take_while(|at| *at < until).count();
+                assert_eq!(replay.before(until), walked as u64, "{text} at {until}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_exist_are_refused() {
+        for (text, key, part) in [
+            ("from = \"10s\"", "from", "no request of `t` lies in this part: it has 5 requests from 1s to 9s"),
+            ("from = \"5s\"\nto = \"8s\"", "to", "no request of `t` lies in this part"),
+            ("to = \"12s\"", "to", "`t` ends 11s after its start; leave `to` out, or end there"),
+        ] {
+            let problem = replay(text, FIVE).unwrap_err();
+            assert_eq!(problem.key, key, "{text}");
+            assert!(problem.message.contains(part), "{}", problem.message);
+        }
+        assert_eq!(load("time_scale = -1").check()[0].key, "time_scale");
+        assert_eq!(load("from = \"2s\"\nto = \"2s\"").check()[0].key, "to");
+    }
+
+    #[test]
+    fn a_window_must_not_outlast_the_trace() {
+        let phases = |warmup: &str, measure: &str| PhasesConfig {
+            warmup: warmup.parse().unwrap(),
+            measure: serde_json::from_str(measure).unwrap(),
+            ..PhasesConfig::default()
+        };
+        let stops = replay("at_end = \"stop\"", FIVE).unwrap();
+        let check = |warmup, measure| stops.check_phases(&phases(warmup, measure)).map(|problem| problem.key);
+        // The trace lasts 11 s: warm-up and window together may not last longer.
+        assert_eq!(check("1s", r#"{ "duration": "10s" }"#), None);
+        assert_eq!(check("1s", r#"{ "duration": "10001ms" }"#).as_deref(), Some("phases.measure"));
+        // Requests at 2, 2, 4 and 9 s come after a warm-up of 1.5 s.
+        assert_eq!(check("1500ms", r#"{ "requests": 4 }"#), None);
+        assert_eq!(check("1500ms", r#"{ "requests": 5 }"#).as_deref(), Some("phases.measure"));
+        assert_eq!(check("1500ms", r#"{ "requests": 5, "max_duration": "3s" }"#), None);
+        assert_eq!(check("0s", r#"{ "duration": "1h", "max_requests": 3 }"#), None);
+        assert_eq!(check("10s", r#"{ "requests": 1 }"#).as_deref(), Some("phases.warmup"));
+        let loops = replay("at_end = \"loop\"", FIVE).unwrap();
+        assert_eq!(loops.check_phases(&phases("1h", r#"{ "requests": 5000 }"#)), None);
+    }
+}
