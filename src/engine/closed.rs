@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::pacer::Pacer;
 use super::prepare::{Prepared, TurnBodies, Wish};
 use super::request::WorkerContext;
-use super::turns::Turns;
+use super::turns::{Asker, Turns};
 use crate::measure::timeline::RequestId;
 use crate::workload::ClosedLoop;
 
@@ -51,11 +51,10 @@ pub(super) async fn work(
     no_more: CancellationToken,
 ) -> Vec<u64> {
     let Lineup { bodies, plan, users, mut ready } = lineup;
+    let first: Vec<_> = users.into_iter().filter_map(|user| Some((user, plan.first_due(user)?))).collect();
     let mut turns = Turns::new(context, bodies, Some(plan));
-    for user in users {
-        if let Some(at) = plan.first_due(user) {
-            turns.line_up(user.into(), at, ready.remove(&user));
-        }
+    for (user, at) in first {
+        turns.line_up(Asker::User(user), at, ready.remove(&user));
     }
     turns.run(&pacer, None, &no_more).await
 }

@@ -152,7 +152,7 @@ pub(super) enum Wish {
     /// A later request of a session, with the answer to the one before where the history is the server's.
     Turn { id: RequestId, class: u16, answer: Option<Box<str>> },
     /// The session of this request has ended early.
-    Forget { id: RequestId },
+    Forget { id: RequestId, class: u16 },
 }
 
 /// Bodies made on demand: of users, one turn ahead, and of the later turns of sessions.
@@ -209,8 +209,8 @@ pub(super) fn turns(job: &Job, worker: usize) -> std::io::Result<TurnBodies> {
 /// Makes the bodies of turns, and remembers what was said in the sessions that have a next turn.
 struct TurnMaker {
     job: Job,
-    /// By the first request of the session.
-    histories: HashMap<RequestId, History>,
+    /// By class and first request of the session.
+    histories: HashMap<(u16, RequestId), History>,
 }
 
 impl TurnMaker {
@@ -228,12 +228,12 @@ impl TurnMaker {
                 (RequestId::ClosedSession { user, session, turn: 0 }, class, None)
             }
             Wish::Turn { id, class, answer } => (id, class, answer),
-            Wish::Forget { id } => {
-                self.histories.remove(&id.with_turn(0));
+            Wish::Forget { id, class } => {
+                self.histories.remove(&(class, id.with_turn(0)));
                 return None;
             }
         };
-        let session = id.with_turn(0);
+        let session = (class, id.with_turn(0));
         let history = self.histories.entry(session).or_default();
         let (content, next) = source.turn(id, class, history, answer.as_deref());
         if next.is_none() {

@@ -17,8 +17,14 @@ use crate::protocol::reason;
 use crate::units::Nanos;
 use crate::workload::{ClosedLoop, Next};
 
-/// Who asks one request after the other: a user, or the session that an arrival began.
-pub(super) type Asker = u64;
+/// Who asks one request after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Asker {
+    /// A user of a closed loop.
+    User(u32),
+    /// The session that an arrival of a class began.
+    Session(u16, u64),
+}
 
 /// A request that ended, as far as what comes after it is concerned.
 struct Ended {
@@ -43,8 +49,10 @@ pub(super) struct Turns {
     /// Askers who came due before their body was ready: the client's own lag.
     late: HashMap<Asker, (Nanos, Phase)>,
     /// Requests whose body is being made although their session has ended early.
-    void: HashSet<RequestId>,
+    void: HashSet<(u16, RequestId)>,
     requests: TaskTracker,
+    /// Requests under way.
+    asking: usize,
     ended: mpsc::UnboundedSender<Ended>,
     ends: mpsc::UnboundedReceiver<Ended>,
     measured: Vec<u64>,
@@ -64,6 +72,7 @@ impl Turns {
             late: HashMap::new(),
             void: HashSet::new(),
             requests: TaskTracker::new(),
+            asking: 0,
             ended,
             ends,
             measured,
@@ -85,7 +94,8 @@ impl Turns {
         no_more: &CancellationToken,
     ) -> Vec<u64> {
         let mut held: Option<Prepared> = None;
-        loop {
+        // A closed loop is over when every user has left for good; after the arrivals of an open one its window goes on.
+        while self.plan.is_none() || self.is_awaited() {
             let turn = self.due.peek().map(|Reverse((at, _))| *at);
             let arrival = held.as_ref().map(|arrival| arrival.at);
             let next = turn.into_iter().chain(arrival).min();
@@ -120,6 +130,11 @@ impl Turns {
         self.measured
     }
 
+    /// Whether somebody will ask again, or waits for an answer.
+    fn is_awaited(&self) -> bool {
+        !self.due.is_empty() || !self.late.is_empty() || self.asking > 0
+    }
+
     fn come_due(&mut self) {
         let Some(Reverse((at, asker))) = self.due.pop() else { return };
         let phase = self.context.window.come_due(at);
@@ -137,10 +152,10 @@ impl Turns {
     }
 
     fn take_body(&mut self, prepared: Prepared) {
-        if self.void.remove(&prepared.id) {
+        if self.void.remove(&(prepared.class, prepared.id)) {
             return;
         }
-        let asker = asker(prepared.id);
+        let asker = asker(prepared.class, prepared.id);
         match self.late.remove(&asker) {
             Some((at, phase)) => self.dispatch(Prepared { at, phase, ..prepared }),
             None => {
@@ -152,6 +167,7 @@ impl Turns {
     fn dispatch(&mut self, prepared: Prepared) {
         self.count(&prepared);
         let (id, class, next) = (prepared.id, prepared.class, prepared.next);
+        self.asking += 1;
         let dispatched = self.context.clock.now();
         let (context, ended) = (Arc::clone(&self.context), self.ended.clone());
         launch(&self.requests, async move {
@@ -174,23 +190,24 @@ impl Turns {
     /// What comes after a request: the next turn, or the user's next session.
     fn follow(&mut self, ended: Ended) {
         let Ended { id, class, next, end, completed, answer } = ended;
+        self.asking -= 1;
         if let Some(next) = next {
             if completed {
                 if next.needs_answer {
                     self.bodies.wish(Wish::Turn { id: id.after(), class, answer });
                 }
-                self.due.push(Reverse((end.saturating_add(next.think_time_ns), asker(id))));
+                self.due.push(Reverse((end.saturating_add(next.think_time_ns), asker(class, id))));
                 return;
             }
             // The session ends here. The body of its next turn may be ready, or still come.
-            if !next.needs_answer && self.ready.remove(&asker(id)).is_none() {
-                self.void.insert(id.after());
+            if !next.needs_answer && self.ready.remove(&asker(class, id)).is_none() {
+                self.void.insert((class, id.after()));
             }
-            self.bodies.wish(Wish::Forget { id });
+            self.bodies.wish(Wish::Forget { id, class });
             self.wish_next_session(id);
         }
         if let (Some(plan), Some((user, session))) = (&self.plan, user_and_session(id)) {
-            self.due.extend(plan.next_due(user, session, end).map(|at| Reverse((at, Asker::from(user)))));
+            self.due.extend(plan.next_due(user, session, end).map(|at| Reverse((at, Asker::User(user)))));
         }
     }
 
@@ -208,10 +225,10 @@ impl Turns {
     async fn give_up_late(&mut self) {
         while !self.late.is_empty() {
             let Some(prepared) = self.bodies.next().await else { return };
-            if self.void.remove(&prepared.id) {
+            if self.void.remove(&(prepared.class, prepared.id)) {
                 continue;
             }
-            if let Some((at, phase)) = self.late.remove(&asker(prepared.id)) {
+            if let Some((at, phase)) = self.late.remove(&asker(prepared.class, prepared.id)) {
                 let prepared = Prepared { at, phase, ..prepared };
                 self.count(&prepared);
                 self.context.deliver(self.context.never_sent(&prepared, reason::CLIENT_LATE)).await;
@@ -225,10 +242,10 @@ async fn next_arrival(arrivals: &mut Option<OpenBodies>) -> Option<Prepared> {
 }
 
 /// Whose request it is.
-fn asker(id: RequestId) -> Asker {
+fn asker(class: u16, id: RequestId) -> Asker {
     match id {
-        RequestId::Open { index } | RequestId::OpenSession { index, .. } => index,
-        RequestId::Closed { user, .. } | RequestId::ClosedSession { user, .. } => Asker::from(user),
+        RequestId::Open { index } | RequestId::OpenSession { index, .. } => Asker::Session(class, index),
+        RequestId::Closed { user, .. } | RequestId::ClosedSession { user, .. } => Asker::User(user),
     }
 }
 
