@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::scenario::file::{ScenarioFile, TokenizerConfig};
 use crate::seed::hex;
+use crate::workload::length::file::LengthFile;
 use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
 
@@ -89,6 +90,8 @@ pub enum Owner<'a> {
     Workload(&'a str),
     /// `[load]`.
     Load,
+    /// `[workloads.NAME]`, in the lengths of these keys below it.
+    Lengths(&'a str, &'static str),
 }
 
 impl NamedFile<'_> {
@@ -102,6 +105,7 @@ impl NamedFile<'_> {
             Owner::Tokenizer(name) => format!("tokenizers.{}", quoted(name)),
             Owner::Workload(name) => format!("workloads.{}.prompts", quoted(name)),
             Owner::Load => "load".to_owned(),
+            Owner::Lengths(name, keys) => format!("workloads.{}.{keys}", quoted(name)),
         }
     }
 
@@ -123,7 +127,7 @@ impl NamedFile<'_> {
 }
 
 /// Every input file that `file` names, used by its traffic or not, in a stable order.
-pub fn named_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
+pub fn named_files<'a>(file: &'a ScenarioFile) -> Vec<NamedFile<'a>> {
     let tokenizers = file.tokenizers.iter().filter_map(|(name, config)| match config {
         TokenizerConfig::Builtin(_) => None,
         TokenizerConfig::File(tokenizer) => {
@@ -142,7 +146,15 @@ pub fn named_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
         }
         _ => None,
     };
-    tokenizers.chain(datasets).chain(load).collect()
+    let lengths = file.workloads.iter().flat_map(|(name, workload)| {
+        let named = |(keys, file): (&'static str, LengthFile<'a>)| NamedFile {
+            owner: Owner::Lengths(name, keys),
+            path: file.path,
+            pin: file.sha256,
+        };
+        workload.length_files().map(named)
+    });
+    tokenizers.chain(datasets).chain(lengths).chain(load).collect()
 }
 
 /// The input files that the traffic of `file` uses: those a point digest covers.
@@ -156,7 +168,7 @@ pub fn used_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
     };
     let used = |named: &NamedFile<'_>| match named.owner {
         Owner::Tokenizer(name) => tokenizer(name),
-        Owner::Workload(name) => workload(name),
+        Owner::Workload(name) | Owner::Lengths(name, _) => workload(name),
         Owner::Load => true,
     };
     named_files(file).into_iter().filter(used).collect()
@@ -172,6 +184,14 @@ pub enum InputError {
         key_path: String,
         /// What the system said.
         error: AssetError,
+    },
+    /// Its content is not what it should be.
+    #[error("{message}")]
+    Content {
+        /// Key path of the setting that names it.
+        key_path: String,
+        /// File, place, what was found and what was expected.
+        message: String,
     },
     /// It is not the file that the scenario pins.
     #[error(
@@ -193,7 +213,7 @@ impl InputError {
     /// Key path of the setting to point at.
     pub fn key_path(&self) -> &str {
         match self {
-            Self::Unreadable { key_path, .. } | Self::Pin { key_path, .. } => key_path,
+            Self::Unreadable { key_path, .. } | Self::Content { key_path, .. } | Self::Pin { key_path, .. } => key_path,
         }
     }
 
@@ -201,6 +221,7 @@ impl InputError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "input-unreadable",
+            Self::Content { .. } => "input-content",
             Self::Pin { .. } => "input-pin",
         }
     }

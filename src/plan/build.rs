@@ -30,11 +30,20 @@ pub trait InputDigests {
     /// # Errors
     /// When it cannot be read.
     fn digest(&self, path: &str) -> Result<String, AssetError>;
+
+    /// The files themselves, to be checked before anything runs; `None`: only digests are known.
+    fn files(&self) -> Option<&Assets> {
+        None
+    }
 }
 
 impl InputDigests for Assets {
     fn digest(&self, path: &str) -> Result<String, AssetError> {
         self.sha256(path)
+    }
+
+    fn files(&self) -> Option<&Assets> {
+        Some(self)
     }
 }
 
@@ -145,6 +154,8 @@ struct Builder<'a, E> {
     digests: AssetDigests,
     /// Inputs that were reported already.
     bad_inputs: BTreeSet<String>,
+    /// Files of lengths that were read, by what reads them and path, and whether they are right.
+    lengths: BTreeMap<(&'static str, String), bool>,
     judgements: Judgements,
     /// Judgements of the points that have others than the base, by position.
     own: BTreeMap<usize, Judgements>,
@@ -168,6 +179,7 @@ impl<'a, E> Builder<'a, E> {
             datasets,
             digests: AssetDigests::new(),
             bad_inputs: BTreeSet::new(),
+            lengths: BTreeMap::new(),
             judgements: Judgements::of(bare),
             own: BTreeMap::new(),
             identifier: Identifier::default(),
@@ -217,6 +229,33 @@ impl<'a, E> Builder<'a, E> {
                 if self.bad_inputs.insert(named.path.to_owned()) {
                     self.errors.push(PlanError::Input(error));
                 }
+            }
+        }
+        all && self.know_lengths(file)
+    }
+
+    /// Reads the files of lengths that a point uses, each once; false when one of them is wrong.
+    fn know_lengths(&mut self, file: &ScenarioFile) -> bool {
+        let Some(assets) = self.inputs.files() else { return true };
+        let used = file.traffic.iter().filter_map(|class| file.workloads.get_key_value(&class.workload));
+        let mut all = true;
+        for (name, workload) in used {
+            for (keys, named) in workload.length_files() {
+                let key = (keys, named.path.to_owned());
+                let good = match self.lengths.get(&key) {
+                    Some(good) => *good,
+                    None => {
+                        let error = workload.read_lengths(keys, &|path| assets.read(path)).err();
+                        let good = error.is_none();
+                        self.errors.extend(error.map(|error| {
+                            let key_path = format!("workloads.{name}.{keys}.path");
+                            PlanError::Input(InputError::Content { key_path, message: error.to_string() })
+                        }));
+                        self.lengths.insert(key, good);
+                        good
+                    }
+                };
+                all &= good;
             }
         }
         all

@@ -172,6 +172,10 @@ impl Used {
             if let PromptsConfig::Sharegpt(dataset) = &workload.prompts {
                 by_content(&mut value["prompts"], &dataset.path, inputs)?;
             }
+            for (keys, named) in workload.length_files() {
+                let table = keys.split('.').fold(&mut value, |value, key| &mut value[key]);
+                by_content(table, named.path, inputs)?;
+            }
             used.workloads.insert(class.workload.clone(), value);
             let tokenizer = match file.tokenizers.get(&workload.tokenizer) {
                 Some(config @ TokenizerConfig::File(tokenizer)) => {

@@ -31,12 +31,8 @@ impl DatasetFacts for LoadedDatasets {
             return None;
         }
         // What is wrong with a dataset is said where it is used; an estimate only lacks it.
-        let stats = self.library.dataset_stats(file, workload).inspect_err(|_| self.broken.set(true)).ok()??;
-        Some(DatasetLengths {
-            input_tokens: stats.mean_prompt_tokens,
-            // Absent only where the workload sets the lengths of answers, and those win.
-            output_tokens: stats.mean_answer_tokens.unwrap_or(0.0),
-        })
+        let (input, output) = self.library.mean_lengths(file, workload).inspect_err(|_| self.broken.set(true)).ok()?;
+        Some(DatasetLengths { input_tokens: input?, output_tokens: output? })
     }
 
     fn replay(&self, file: &ScenarioFile) -> Option<Replay> {

@@ -134,6 +134,7 @@ fn diagnostics(error: PlanError<Diagnostics>, document: &Document) -> Vec<Diagno
 fn input_help(error: &InputError) -> (&'static Code, Option<String>) {
     match error {
         InputError::Unreadable { .. } => (&codes::INPUT_MISSING, None),
+        InputError::Content { .. } => (&codes::INPUT_CONTENT, None),
         InputError::Pin { .. } => (&codes::INPUT_CHANGED, None),
     }
 }

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::length::mean_tokens;
 use crate::plan::sample::{SampleGap, gaps};
 use crate::scenario::file::{MeasureConfig, PriceConfig, ScenarioFile, TrafficConfig, WorkloadConfig};
+use crate::workload::joint::Side;
 use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
 use crate::workload::session::Expected;
@@ -67,18 +67,18 @@ impl Estimate {
     }
 }
 
-/// Mean lengths of a dataset, in tokens of its workload's tokenizer.
+/// Mean lengths of a workload that only a file knows, in tokens of its tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DatasetLengths {
     /// Mean tokens of a prompt.
     pub input_tokens: f64,
-    /// Mean tokens of a recorded answer.
+    /// Mean tokens asked of an answer.
     pub output_tokens: f64,
 }
 
-/// Who knows how long the prompts of a dataset are. Answers should be remembered: it is asked per point.
+/// Who knows how long the prompts of a dataset, and lengths in files, are. Answers should be remembered: it is asked per point.
 pub trait DatasetFacts: std::fmt::Debug {
-    /// Mean lengths for `workload`, which has a dataset; `None`: unknown, and the estimate says so.
+    /// Mean lengths for `workload`, which has a dataset or a file of lengths; `None`: unknown, and the estimate says so.
     fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths>;
 
     /// The arrivals of a load that replays a trace; `None`: unknown, and the estimate has no requests.
@@ -192,11 +192,12 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
     let class = |config: &'a TrafficConfig| {
         let workload = file.workloads.get(&config.workload);
         let dataset = workload
-            .filter(|workload| matches!(workload.prompts, PromptsConfig::Sharegpt(_)))
+            .filter(|workload| {
+                matches!(workload.prompts, PromptsConfig::Sharegpt(_)) || workload.length_files().next().is_some()
+            })
             .and_then(|workload| datasets.lengths(file, workload));
-        let law = |law: Option<&crate::workload::length::LengthConfig>| law.map(mean_tokens);
-        let input = law(workload.and_then(|workload| workload.input_tokens.as_ref()));
-        let output = law(workload.and_then(|workload| workload.output_tokens.as_ref()));
+        let input = workload.and_then(|workload| workload.mean_length(Side::Input));
+        let output = workload.and_then(|workload| workload.mean_length(Side::Output));
         let output_tokens = output.or(dataset.map(|dataset| dataset.output_tokens));
         let session = workload.and_then(|workload| Some(workload.session.as_ref()?.expected(input?, output?)));
         Class {

@@ -21,7 +21,6 @@ pub mod error;
 pub mod estimate;
 pub mod expand;
 pub mod identity;
-pub mod length;
 pub mod limits;
 pub mod model;
 pub mod pair;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::units::HumanDuration;
+use crate::workload::joint::{JointConfig, Side};
 use crate::workload::length::LengthConfig;
+use crate::workload::length::file::{LengthFile, LengthFileError, ReadFile};
 use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
 use crate::workload::session::SessionConfig;
@@ -235,7 +237,7 @@ pub struct WorkloadConfig {
     pub tokenizer: String,
     /// Where prompts come from.
     pub prompts: PromptsConfig,
-    /// Tokens of a prompt. Required for synthetic prompts, not allowed with a dataset.
+    /// Tokens of a prompt. Required for synthetic prompts unless `tokens` has them, not allowed with a dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<LengthConfig>,
     /// Tokens asked of an answer (`max_tokens`). Required for synthetic prompts; with a dataset the
@@ -245,6 +247,54 @@ pub struct WorkloadConfig {
     /// Conversations of several requests; absent: every request stands alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionConfig>,
+    /// Tokens of a prompt and of its answer, drawn together: instead of `input_tokens` and `output_tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<JointConfig>,
+}
+
+impl WorkloadConfig {
+    /// Mean tokens of one side of a request; `None` where a dataset or a file decides.
+    pub fn mean_length(&self, side: Side) -> Option<f64> {
+        match (&self.tokens, side) {
+            (Some(joint), side) => joint.mean(side),
+            (None, Side::Input) => self.input_tokens.as_ref()?.mean(),
+            (None, Side::Output) => self.output_tokens.as_ref()?.mean(),
+        }
+    }
+
+    /// Bounds that no drawn length of one side leaves, both included; `None` where a dataset decides.
+    pub fn length_bounds(&self, side: Side) -> Option<(u32, u32)> {
+        match (&self.tokens, side) {
+            (Some(joint), side) => Some(joint.bounds(side)),
+            (None, Side::Input) => Some(self.input_tokens.as_ref()?.bounds()),
+            (None, Side::Output) => Some(self.output_tokens.as_ref()?.bounds()),
+        }
+    }
+
+    /// Reads the lengths at `keys` below the workload, to see whether their file is right.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its content is wrong.
+    pub fn read_lengths(&self, keys: &str, read: ReadFile<'_>) -> Result<(), LengthFileError> {
+        let alone = match keys {
+            "input_tokens" => self.input_tokens.as_ref(),
+            "output_tokens" => self.output_tokens.as_ref(),
+            _ => None,
+        };
+        match (alone, &self.tokens) {
+            (Some(law), _) => law.law(read).map(drop),
+            (None, Some(joint)) => joint.law(read).map(drop),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The files of lengths it names, each with the key path, below the workload, of the table that does.
+    pub fn length_files(&self) -> impl Iterator<Item = (&'static str, LengthFile<'_>)> {
+        let alone = [("input_tokens", &self.input_tokens), ("output_tokens", &self.output_tokens)];
+        let alone = alone.into_iter().filter_map(|(key, law)| Some((key, law.as_ref()?.file()?)));
+        let joint = self.tokens.as_ref().and_then(JointConfig::file);
+        alone.chain(joint)
+    }
 }
 
 /// A named part of the traffic.

@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::assets::AssetDigests;
 
-/// `text` with `sha256 = "…"` beside every `path` of a file tokenizer or dataset that `digests` knows,
+/// `text` with `sha256 = "…"` beside every `path` of a file tokenizer, dataset or file of lengths that `digests` knows,
 /// inserted or updated; every other byte stays. Paths are looked up as the text spells them. Text that
 /// is not TOML comes back unchanged.
 pub fn pin(text: &str, digests: &AssetDigests) -> String {
@@ -21,8 +21,13 @@ pub fn pin(text: &str, digests: &AssetDigests) -> String {
             match name.get_ref().as_ref() {
                 "tokenizers" => edits.extend(edit(text, table, digests)),
                 "workloads" => {
-                    if let Some(DeValue::Table(prompts)) = table.get("prompts").map(|prompts| prompts.get_ref()) {
-                        edits.extend(edit(text, prompts, digests));
+                    for key in ["prompts", "input_tokens", "output_tokens", "tokens"] {
+                        let Some(DeValue::Table(inner)) = table.get(key).map(|inner| inner.get_ref()) else { continue };
+                        edits.extend(edit(text, inner, digests));
+                        // A total that is split has a law of its own.
+                        if let Some(DeValue::Table(total)) = inner.get("total").map(|total| total.get_ref()) {
+                            edits.extend(edit(text, total, digests));
+                        }
                     }
                 }
                 _ => {}

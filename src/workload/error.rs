@@ -4,6 +4,7 @@ use crate::assets::AssetError;
 use crate::tokens::TokenizerError;
 use crate::trace::TraceError;
 
+use super::length::file::LengthFileError;
 use super::prompt::dataset::DatasetError;
 
 /// A setting that makes no sense, found without opening a file.
@@ -50,6 +51,9 @@ pub enum WorkloadError {
     /// A trace that cannot be used.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// A file of lengths that cannot be used.
+    #[error(transparent)]
+    Lengths(#[from] LengthFileError),
     /// A dataset with bad content.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex};
 
+use super::draw::LengthDraw;
 use super::error::{Problem, WorkloadError};
+use super::joint::Side;
+use super::length::{LengthConfig, Lengths};
 use super::load::LoadConfig;
 use super::load::trace::{Replay, TraceLoad};
 use super::prompt::PromptsConfig;
@@ -114,6 +117,57 @@ impl Library {
             Some(problem) => Err(WorkloadError::Settings(vec![problem])),
             None => Ok(Some(replay)),
         }
+    }
+
+    /// A law of lengths, with its file if it has one.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub(super) fn law(&self, config: &LengthConfig) -> Result<Arc<dyn Lengths>, WorkloadError> {
+        Ok(config.law(&|path: &str| self.assets.read(path))?)
+    }
+
+    /// How the lengths of one side of a request of `workload` are drawn; `None` where its prompts decide.
+    /// `class_seed` is the node of the class.
+    ///
+    /// # Errors
+    /// A file of lengths that cannot be used.
+    pub(super) fn lengths(
+        &self,
+        workload: &WorkloadConfig,
+        side: Side,
+        class_seed: Seed,
+    ) -> Result<Option<LengthDraw>, WorkloadError> {
+        if let Some(joint) = &workload.tokens {
+            let law = joint.law(&|path: &str| self.assets.read(path))?;
+            return Ok(Some(LengthDraw::Joint { law, seed: class_seed.child("tokens"), side }));
+        }
+        let (config, key) = match side {
+            Side::Input => (&workload.input_tokens, "input tokens"),
+            Side::Output => (&workload.output_tokens, "output tokens"),
+        };
+        let Some(config) = config else { return Ok(None) };
+        Ok(Some(LengthDraw::Alone { law: self.law(config)?, seed: class_seed.child(key) }))
+    }
+
+    /// Mean lengths of a request of `workload`, prompt and answer; `None` where nothing says.
+    ///
+    /// # Errors
+    /// A tokenizer, a dataset or a file of lengths that cannot be used.
+    pub fn mean_lengths(
+        &self,
+        scenario: &ScenarioFile,
+        workload: &WorkloadConfig,
+    ) -> Result<(Option<f64>, Option<f64>), WorkloadError> {
+        let drawn =
+            |side| self.lengths(workload, side, Seed::root(0)).map(|lengths| lengths.map(|lengths| lengths.mean()));
+        let stats = self.dataset_stats(scenario, workload)?;
+        let (input, output) = (drawn(Side::Input)?, drawn(Side::Output)?);
+        let stats = stats.as_ref();
+        Ok((
+            input.or(stats.map(|stats| stats.mean_prompt_tokens)),
+            output.or(stats.and_then(|stats| stats.mean_answer_tokens)),
+        ))
     }
 
     /// What the dataset of `workload` holds; `None` when its prompts come from nowhere else.

@@ -6,7 +6,9 @@
 //! which they ask and what the server answers change nothing.
 
 mod closed;
+mod draw;
 mod error;
+pub mod joint;
 pub mod length;
 mod library;
 pub mod load;

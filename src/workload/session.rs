@@ -6,6 +6,7 @@ use rand_chacha::ChaCha12Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::draw::LengthDraw;
 use super::error::Problem;
 use super::length::fixed::Fixed;
 use super::length::{LengthConfig, Lengths};
@@ -69,7 +70,11 @@ impl SessionConfig {
 
     /// What is wrong with the settings, keys relative to `session`.
     pub(crate) fn check(&self) -> Vec<Problem> {
-        self.laws().flat_map(|(key, law)| law.check().into_iter().map(move |problem| problem.inside(key))).collect()
+        let check = |(key, law): (&'static str, &LengthConfig)| {
+            let file = law.file().map(|_| Problem::new("path", "a law of a session cannot come from a file"));
+            law.check().into_iter().chain(file).map(move |problem| problem.inside(key))
+        };
+        self.laws().flat_map(check).collect()
     }
 
     /// What the requests of a session are expected to be, from the mean tokens of a first message and of an answer.
@@ -77,25 +82,26 @@ impl SessionConfig {
         /// Enough for an estimate: the error of a mean is a hundredth of the spread.
         const DRAWS: u32 = 10_000;
         let mut rng = Seed::root(0).child("expected turns").rng();
+        let law = self.turns.without_file();
         /// Turns that are looked at one by one.
         const TURNS: usize = 1000;
         // Turn t comes after t answers and further messages: 0 + 1 + … + (turns - 1) of them in a session.
         let (mut turns, mut earlier, mut later) = (0.0, 0.0, Vec::new());
         for _ in 0..DRAWS {
-            let drawn = self.turns.sample(&mut rng);
+            let drawn = law.as_ref().map_or(1, |law| law.sample(&mut rng));
             turns += f64::from(drawn);
             earlier += f64::from(drawn) * (f64::from(drawn) - 1.0) / 2.0;
             let further = (drawn as usize).saturating_sub(1).min(TURNS);
             later.resize(further.max(later.len()), 0.0);
             later[..further].iter_mut().for_each(|share| *share += 1.0 / f64::from(DRAWS));
         }
-        let next_tokens = self.next_input_tokens.as_ref().map_or(first_tokens, Lengths::mean);
+        let next_tokens = self.next_input_tokens.as_ref().and_then(LengthConfig::mean).unwrap_or(first_tokens);
         let opening = f64::from(self.system_prompt_tokens) + first_tokens;
         Expected {
             turns: turns / f64::from(DRAWS),
             later,
             input_tokens: opening + (answer_tokens + next_tokens) * earlier / turns,
-            think_time_s: self.think_time_ms.as_ref().map_or(0.0, |law| law.mean() / 1000.0),
+            think_time_s: self.think_time_ms.as_ref().and_then(LengthConfig::mean).map_or(0.0, |mean| mean / 1000.0),
         }
     }
 }
@@ -145,8 +151,8 @@ pub(crate) struct Turn {
 /// Makes the sessions of one class: functions of who they are, and with the server's answers also of those.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    turns: LengthConfig,
-    think_time_ms: Option<LengthConfig>,
+    turns: Arc<dyn Lengths>,
+    think_time_ms: Option<Arc<dyn Lengths>>,
     history: HistoryKind,
     system: Option<Drawn>,
     first: SyntheticSource,
@@ -160,8 +166,8 @@ pub(crate) struct Sessions {
 pub(crate) struct Parts<'a> {
     pub(crate) config: &'a SessionConfig,
     pub(crate) prompts: &'a Synthetic,
-    pub(crate) input_tokens: &'a LengthConfig,
-    pub(crate) output_tokens: &'a LengthConfig,
+    pub(crate) input_tokens: &'a Arc<dyn Lengths>,
+    pub(crate) output_tokens: &'a Arc<dyn Lengths>,
     pub(crate) tokenizer: &'a Arc<dyn Tokenizer>,
     pub(crate) class: &'a str,
     /// The point's node for prompts.
@@ -172,26 +178,31 @@ pub(crate) struct Parts<'a> {
 impl Sessions {
     pub(crate) fn new(parts: &Parts<'_>) -> Self {
         let &Parts { config, prompts, input_tokens, output_tokens, tokenizer, class, seed, run_salt } = parts;
-        let source = |config: &Synthetic, lengths: &LengthConfig, seed: Seed, salt: Option<&str>| {
-            SyntheticSource::new(config, lengths.clone(), Arc::clone(tokenizer), class, seed, salt)
+        let source = |config: &Synthetic, law: &Arc<dyn Lengths>, seed: Seed, salt: Option<&str>| {
+            let lengths = LengthDraw::Alone {
+                law: Arc::clone(law),
+                seed: seed.child("class").child(class).child("input tokens"),
+            };
+            SyntheticSource::new(config, lengths, Arc::clone(tokenizer), class, seed, salt)
         };
+        let without_file = |law: &LengthConfig| law.without_file().expect("checked: laws of sessions have no file");
         let plain = Synthetic { shared_prefix_tokens: 0, ..prompts.clone() };
         let node = seed.child("session");
         let system = (config.system_prompt_tokens > 0).then(|| {
-            let length = LengthConfig::Fixed(Fixed { value: config.system_prompt_tokens });
+            let length: Arc<dyn Lengths> = Arc::new(Fixed { value: config.system_prompt_tokens });
             let nobody = Who { phase: Phase::Measure, id: RequestId::Open { index: 0 }, number: 0, rank: 0 };
             source(&plain, &length, node.child("system"), run_salt).draw(&nobody)
         });
         // What opens a session carries the salt: the system message, if there is one.
         let first_salt = run_salt.filter(|_| system.is_none());
-        let next = config.next_input_tokens.as_ref().unwrap_or(input_tokens);
+        let next = config.next_input_tokens.as_ref().map_or_else(|| Arc::clone(input_tokens), without_file);
         Self {
-            turns: config.turns.clone(),
-            think_time_ms: config.think_time_ms.clone(),
+            turns: without_file(&config.turns),
+            think_time_ms: config.think_time_ms.as_ref().map(without_file),
             history: config.history,
             system,
             first: source(prompts, input_tokens, seed, first_salt),
-            later: source(&plain, next, node.child("later"), None),
+            later: source(&plain, &next, node.child("later"), None),
             answers: source(&plain, output_tokens, node.child("answers"), None),
             tokenizer: Arc::clone(tokenizer),
             seed: node.child("class").child(class),

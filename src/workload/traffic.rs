@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::closed::ClosedLoop;
+use super::draw::LengthDraw;
 use super::error::{Problem, WorkloadError};
-use super::length::{LengthConfig, Lengths};
+use super::joint::Side;
+use super::length::LengthConfig;
 use super::library::Library;
 use super::load::{LoadConfig, Process};
 use super::open::OpenLoop;
@@ -74,8 +76,7 @@ struct Class {
     prompts: Box<dyn PromptSource>,
     /// With a dataset: its other users come before too.
     ranks: Option<Arc<Ranks>>,
-    output: Option<LengthConfig>,
-    output_seed: Seed,
+    output: Option<LengthDraw>,
     sessions: Option<Sessions>,
 }
 
@@ -165,7 +166,7 @@ impl Traffic {
         let rank = maker.ranks.as_ref().map_or(0, |ranks| ranks.before(number));
         let who = Who { phase, id, number, rank };
         let drawn = maker.prompts.draw(&who);
-        let asked = maker.output.as_ref().map(|law| law.sample(&mut who.seed(maker.output_seed).rng()));
+        let asked = maker.output.as_ref().map(|lengths| lengths.draw(&who));
         Content {
             id,
             class,
@@ -304,28 +305,41 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
         problems.push(Problem::new("tokenizer", format!("there is no tokenizer `{name}`")));
     }
     for (key, lengths) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)] {
-        let found = lengths.iter().flat_map(Lengths::check);
+        let found = lengths.iter().flat_map(LengthConfig::check);
         problems.extend(found.map(|problem| problem.inside(key)));
+    }
+    if let Some(joint) = &workload.tokens {
+        problems.extend(joint.check().into_iter().map(|problem| problem.inside("tokens")));
+        for (key, lengths) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)] {
+            if lengths.is_some() {
+                problems.push(Problem::new(key, format!("`tokens` has both lengths; remove `{key}`")));
+            }
+        }
     }
     if let Some(session) = &workload.session {
         problems.extend(session.check().into_iter().map(|problem| problem.inside("session")));
+        if workload.tokens.is_some() {
+            let message = "the messages of sessions have lengths of their own: use `input_tokens` and `output_tokens`";
+            problems.push(Problem::new("tokens", message));
+        }
     }
     match &workload.prompts {
         PromptsConfig::Synthetic(config) => {
             for (key, lengths) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)]
             {
-                if lengths.is_none() {
+                if lengths.is_none() && workload.tokens.is_none() {
                     problems.push(Problem::new(key, format!("synthetic prompts need `{key}`")));
                 }
             }
-            let found = workload.input_tokens.iter().flat_map(|lengths| config.check(lengths));
+            let found = workload.length_bounds(Side::Input).map(|(_, longest)| config.check(longest));
+            let found = found.into_iter().flatten();
             problems.extend(found.map(|problem| problem.inside("prompts")));
         }
         PromptsConfig::Sharegpt(config) => {
             if workload.session.is_some() {
                 problems.push(Problem::new("session", "sessions need synthetic prompts"));
             }
-            if workload.input_tokens.is_some() {
+            if workload.input_tokens.is_some() || workload.tokens.is_some() {
                 let message = "a dataset has the lengths of its prompts; filter them with `min_input_tokens` and \
                                `max_input_tokens` of `prompts`";
                 problems.push(Problem::new("input_tokens", message));
@@ -431,7 +445,9 @@ impl Builder<'_> {
         let salt = self.run_salt.filter(|_| workload.prompts.salt() == Salt::Run);
         let node = self.seed.child("workload");
         let used = self.uses.iter().find(|used| used.classes[usize::from(index)]);
-        let mut mean_output_tokens = workload.output_tokens.as_ref().map(Lengths::mean);
+        let class_seed = node.child("class").child(&config.name);
+        let output = self.library.lengths(workload, Side::Output, class_seed)?;
+        let mut mean_output_tokens = output.as_ref().map(LengthDraw::mean);
         let (prompts, mean_input_tokens, supply): (Box<dyn PromptSource>, f64, _) = match (&workload.prompts, used) {
             (PromptsConfig::Sharegpt(_), Some(used)) => {
                 let order = used.order.clone().expect("set for every dataset in use");
@@ -441,8 +457,9 @@ impl Builder<'_> {
                 (Box::new(source), stats.mean_prompt_tokens, None)
             }
             (PromptsConfig::Synthetic(prompts), _) => {
-                let lengths = workload.input_tokens.clone().expect("checked: synthetic prompts have a length");
-                let supply = distinct_prompts(prompts, &lengths, tokenizer.pieces())
+                let lengths = self.library.lengths(workload, Side::Input, class_seed)?;
+                let lengths = lengths.expect("checked: synthetic prompts have a length");
+                let supply = distinct_prompts(prompts, lengths.bounds(), tokenizer.pieces())
                     .map(|distinct| PromptSupply { classes: vec![index], distinct });
                 let mean = lengths.mean();
                 let source = SyntheticSource::new(prompts, lengths, Arc::clone(&tokenizer), &config.name, node, salt);
@@ -455,8 +472,8 @@ impl Builder<'_> {
                 Some(Sessions::new(&Parts {
                     config: session,
                     prompts,
-                    input_tokens,
-                    output_tokens,
+                    input_tokens: &self.library.law(input_tokens)?,
+                    output_tokens: &self.library.law(output_tokens)?,
                     tokenizer: &tokenizer,
                     class: &config.name,
                     seed: node,
@@ -482,13 +499,7 @@ impl Builder<'_> {
             mean_input_tokens: expected.unwrap_or(mean_input_tokens),
             mean_output_tokens: mean_output_tokens.unwrap_or(1.0),
         };
-        let class = Class {
-            prompts,
-            ranks: used.and_then(|used| used.ranks.clone()),
-            output: workload.output_tokens.clone(),
-            output_seed: node.child("class").child(&config.name).child("output tokens"),
-            sessions,
-        };
+        let class = Class { prompts, ranks: used.and_then(|used| used.ranks.clone()), output, sessions };
         Ok((info, class, supply))
     }
 }

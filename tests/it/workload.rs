@@ -4,6 +4,7 @@ mod arrivals;
 mod arrivals_stages;
 mod datasets;
 mod golden;
+mod lengths;
 mod prompts;
 mod sessions;
 mod tokenizers;

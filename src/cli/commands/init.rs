@@ -39,6 +39,9 @@ pub const TEMPLATES: &[Template] = templates![
     "sharegpt",
     "prompt-ingestion",
     "generation-speed",
+    "length-pairs",
+    "length-matrix",
+    "zipf-lengths",
     "nightly",
 ];
 

@@ -23,6 +23,10 @@ codes! {
         "At least one combination of axis values must remain.",
         bad: "[[sweep]]\naxis = \"seed\"\nvalues = [1]\n\n[[exclude]]\nmatch = { seed = 1 }",
         good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 1 }";
+    INPUT_CONTENT = "B0840", "an input file whose content is wrong",
+        "A file of lengths is read whole before anything is sent: a missing column, a value that is no number of tokens or a line without its fields stops the plan, and the message says how many more lines are like the first.",
+        bad: "[workloads.chat]\ninput_tokens = { kind = \"histogram\", path = \"base/lengths.csv\" }",
+        good: "[workloads.chat]\ninput_tokens = { kind = \"histogram\", bins = [{ from = 128, to = 255, weight = 3 }, { from = 2048, weight = 1 }] }";
     ID_COLLISION = "B0806", "two points share an id by chance",
         "Ids are the first 12 characters of a digest. Another `seed` gives every point another digest.",
         bad: "", good: "";

@@ -18,6 +18,10 @@ codes! {
         "Nothing lies between the two.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"uniform\", min = 200, max = 100 }",
         good: "[workloads.chat]\ninput_tokens = { kind = \"uniform\", min = 100, max = 200 }";
+    ONE_OF_TWO = "B0440", "lengths that are given twice, or not at all",
+        "A histogram has `bins` or the `path` of a file, pairs have `pairs` or a `path`, a gamma law has `cv` or `sd`, and a workload has `tokens` or `input_tokens` and `output_tokens`: exactly one of the two.",
+        bad: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, max = 4000 }",
+        good: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, cv = 0.8, max = 4000 }";
     IMPOSSIBLE_LAW = "B0405", "a law of lengths that contradicts itself",
         "The 99th percentile cannot lie below the median, and the mean or median must lie between `min` and `max`, or nearly every draw would be at a bound.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"lognormal\", median = 420, p99 = 200, max = 4000 }",

@@ -3,6 +3,8 @@
 use super::Rules;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::scenario::file::WorkloadConfig;
+use crate::workload::Problem;
+use crate::workload::joint::{JointConfig, Side};
 use crate::workload::length::LengthConfig;
 use crate::workload::prompt::PromptsConfig;
 
@@ -13,44 +15,94 @@ pub(super) fn check(rules: &mut Rules<'_>) {
                 law(rules, &["workloads", name, key], length);
             }
         }
+        if let Some(joint) = &workload.tokens {
+            together(rules, name, workload, joint);
+        }
         prompts(rules, name, workload);
     }
 }
 
+/// Lengths that are drawn together.
+fn together(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig, joint: &JointConfig) {
+    for (key, length) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)] {
+        if length.is_some() {
+            let message = format!("`workloads.{name}.tokens` has both lengths, so `{key}` must go");
+            let also = rules.origin(&["workloads", name, "tokens"]).value;
+            let diagnostic = Diagnostic::error(&codes::ONE_OF_TWO, message).also(also, "drawn together here");
+            rules.at_key(&["workloads", name, key], "", diagnostic);
+        }
+    }
+    let path = ["workloads", name, "tokens"];
+    match joint {
+        JointConfig::Pairs(_) => problems(rules, &path, joint.check()),
+        JointConfig::Ratio(ratio) => {
+            law(rules, &["workloads", name, "tokens", "total"], &ratio.total);
+            // What is wrong with the total alone was said just now.
+            if ratio.total.check().is_empty() {
+                problems(rules, &path, joint.check());
+            }
+        }
+    }
+}
+
+/// What a kind finds wrong with itself, at the settings it names.
+fn problems(rules: &mut Rules<'_>, path: &[&str], found: Vec<Problem>) {
+    for problem in found {
+        let parts: Vec<&str> =
+            path.iter().copied().chain(problem.key.split('.').filter(|part| !part.is_empty())).collect();
+        let last = parts.last().copied().unwrap_or_default();
+        // One of two settings: either both are there, or the table lacks them.
+        let code = if problem.key.is_empty() || matches!(last, "path" | "sd" if !problem.message.contains(" over ")) {
+            &codes::ONE_OF_TWO
+        } else {
+            &codes::IMPOSSIBLE_LAW
+        };
+        let message = format!("`{}`: {}", path.join("."), problem.message);
+        rules.at_value(&parts, "", Diagnostic::error(code, message));
+    }
+}
+
 /// One law against itself.
-fn law(rules: &mut Rules<'_>, path: &[&str; 3], length: &LengthConfig) {
+fn law(rules: &mut Rules<'_>, path: &[&str], length: &LengthConfig) {
+    if matches!(length, LengthConfig::Fixed(_)) {
+        return;
+    }
     let (min, max) = match length {
-        LengthConfig::Fixed(_) => return,
-        LengthConfig::Uniform(law) => (law.min, law.max),
-        LengthConfig::Normal(law) => (law.min, law.max),
-        LengthConfig::Lognormal(law) => (law.min, law.max),
+        LengthConfig::Histogram(law) => (law.min, law.max),
+        length => length.bounds(),
     };
-    let [top, name, key] = *path;
+    let below = |key: &'static str| path.iter().copied().chain([key]).collect::<Vec<&str>>();
+    let shown = path.join(".");
     if min > max {
-        let also = rules.origin(&[top, name, key, "max"]).value;
-        let diagnostic =
-            Diagnostic::error(&codes::MIN_OVER_MAX, format!("`min` is above `max` in `{top}.{name}.{key}`"));
-        rules.at_value(&[top, name, key, "min"], "the minimum", diagnostic.also(also, "the maximum"));
+        let also = rules.origin(&below("max")).value;
+        let diagnostic = Diagnostic::error(&codes::MIN_OVER_MAX, format!("`min` is above `max` in `{shown}`"));
+        rules.at_value(&below("min"), "the minimum", diagnostic.also(also, "the maximum"));
         return;
     }
     let center = match length {
         LengthConfig::Normal(law) => Some(("mean", law.mean)),
         LengthConfig::Lognormal(law) => Some(("median", law.median)),
-        LengthConfig::Fixed(_) | LengthConfig::Uniform(_) => None,
+        LengthConfig::Gamma(law) => Some(("mean", law.mean)),
+        LengthConfig::Exponential(law) => Some(("mean", law.mean)),
+        LengthConfig::Fixed(_) | LengthConfig::Uniform(_) | LengthConfig::Zipf(_) | LengthConfig::Histogram(_) => None,
     };
     if let Some((what, value)) = center.filter(|(_, value)| *value < f64::from(min) || *value > f64::from(max)) {
-        let message =
-            format!("the {what} of `{top}.{name}.{key}` ({value}) is not between `min` ({min}) and `max` ({max})");
+        let message = format!("the {what} of `{shown}` ({value}) is not between `min` ({min}) and `max` ({max})");
         let diagnostic = Diagnostic::error(&codes::IMPOSSIBLE_LAW, message);
-        rules.at_value(&[top, name, key, what], "outside the bounds", diagnostic);
+        rules.at_value(&below(what), "outside the bounds", diagnostic);
     }
     if let LengthConfig::Lognormal(law) = length
         && law.p99 < law.median
     {
-        let also = rules.origin(&[top, name, key, "median"]).value;
-        let message = format!("the 99th percentile of `{top}.{name}.{key}` is below its median");
+        let also = rules.origin(&below("median")).value;
+        let message = format!("the 99th percentile of `{shown}` is below its median");
         let diagnostic = Diagnostic::error(&codes::IMPOSSIBLE_LAW, message).also(also, "half are at most this");
-        rules.at_value(&[top, name, key, "p99"], "99 of 100 lengths are at most this", diagnostic);
+        rules.at_value(&below("p99"), "99 of 100 lengths are at most this", diagnostic);
+    }
+    if matches!(length, LengthConfig::Gamma(_) | LengthConfig::Zipf(_) | LengthConfig::Histogram(_)) {
+        // Means outside the bounds are said above.
+        let found = length.check().into_iter().filter(|problem| problem.key != "mean").collect();
+        problems(rules, path, found);
     }
 }
 
@@ -58,9 +110,10 @@ fn law(rules: &mut Rules<'_>, path: &[&str; 3], length: &LengthConfig) {
 fn prompts(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig) {
     match &workload.prompts {
         PromptsConfig::Synthetic(synthetic) => {
+            let joint = workload.tokens.is_some();
             let lengths = [
-                ("input_tokens", workload.input_tokens.is_some()),
-                ("output_tokens", workload.output_tokens.is_some()),
+                ("input_tokens", joint || workload.input_tokens.is_some()),
+                ("output_tokens", joint || workload.output_tokens.is_some()),
             ];
             for (key, _) in lengths.into_iter().filter(|(_, set)| !set) {
                 let message = format!("synthetic prompts of `workloads.{name}` need `{key}`");
@@ -68,7 +121,8 @@ fn prompts(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig) {
                     .help(format!("add `{key} = {{ kind = \"fixed\", value = 256 }}`, or another law"));
                 rules.at_value(&["workloads", name], "", diagnostic);
             }
-            let smallest = workload.input_tokens.as_ref().map(smallest);
+            let smallest = workload.length_bounds(Side::Input).map(|(least, _)| least);
+            let key = if joint { "tokens" } else { "input_tokens" };
             if let Some(smallest) =
                 smallest.filter(|least| synthetic.shared_prefix_tokens >= *least && synthetic.shared_prefix_tokens > 0)
             {
@@ -76,21 +130,24 @@ fn prompts(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig) {
                 let message =
                     format!("the shared prefix ({prefix} tokens) is not shorter than the shortest prompt ({smallest})");
                 let diagnostic = Diagnostic::error(&codes::PREFIX, message).help(format!(
-                    "shorten it, or raise the smallest length of `workloads.{name}.input_tokens` above {prefix}"
+                    "shorten it, or raise the smallest length of `workloads.{name}.{key}` above {prefix}"
                 ));
                 let path = ["workloads", name, "prompts", "shared_prefix_tokens"];
-                let also = rules.origin(&["workloads", name, "input_tokens"]).value;
+                let also = rules.origin(&["workloads", name, key]).value;
                 rules.at_value(&path, "the prefix", diagnostic.also(also, "the prompts"));
             }
         }
         PromptsConfig::Sharegpt(dataset) => {
-            if workload.input_tokens.is_some() {
-                let message =
-                    format!("the inputs of `workloads.{name}` come from a dataset, so `input_tokens` has no effect");
+            for key in ["input_tokens", "tokens"] {
+                let set = if key == "tokens" { workload.tokens.is_some() } else { workload.input_tokens.is_some() };
+                if !set {
+                    continue;
+                }
+                let message = format!("the inputs of `workloads.{name}` come from a dataset, so `{key}` has no effect");
                 let diagnostic = Diagnostic::error(&codes::LENGTHS, message).help(
                     "remove it; `min_input_tokens` and `max_input_tokens` of `prompts` choose among the conversations",
                 );
-                rules.at_key(&["workloads", name, "input_tokens"], "", diagnostic);
+                rules.at_key(&["workloads", name, key], "", diagnostic);
             }
             if dataset.min_input_tokens > dataset.max_input_tokens {
                 let message = format!("`min_input_tokens` is above `max_input_tokens` in `workloads.{name}.prompts`");
@@ -99,15 +156,5 @@ fn prompts(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig) {
                 rules.at_value(&["workloads", name, "prompts", "min_input_tokens"], "the minimum", diagnostic);
             }
         }
-    }
-}
-
-/// The fewest tokens the law can give.
-fn smallest(length: &LengthConfig) -> u32 {
-    match length {
-        LengthConfig::Fixed(law) => law.value,
-        LengthConfig::Uniform(law) => law.min,
-        LengthConfig::Normal(law) => law.min,
-        LengthConfig::Lognormal(law) => law.min,
     }
 }

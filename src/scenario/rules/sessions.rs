@@ -2,7 +2,6 @@
 
 use super::Rules;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::workload::length::Lengths;
 use crate::workload::prompt::PromptsConfig;
 
 pub(super) fn check(rules: &mut Rules<'_>) {
@@ -14,12 +13,23 @@ pub(super) fn check(rules: &mut Rules<'_>) {
                 .help("use `prompts = { kind = \"synthetic\" }`, or leave `session` out: each row is sent by itself");
             rules.at_key(&["workloads", name, "session"], "", diagnostic);
         }
-        for (key, law) in session.laws() {
-            for problem in law.check() {
-                let message = format!("`workloads.{name}.session.{key}`: {}", problem.message);
-                let path = ["workloads", name, "session", key, &problem.key];
-                rules.at_value(&path, "", Diagnostic::error(&codes::SESSION, message));
-            }
+        for problem in session.check() {
+            let (key, rest) = problem.key.split_once('.').unwrap_or((&problem.key, ""));
+            let message = format!("`workloads.{name}.session.{key}`: {}", problem.message);
+            let path: Vec<&str> = ["workloads", name, "session", key]
+                .into_iter()
+                .chain(rest.split('.').filter(|part| !part.is_empty()))
+                .collect();
+            rules.at_value(&path, "", Diagnostic::error(&codes::SESSION, message));
+        }
+        if workload.tokens.is_some() {
+            let message = format!("the sessions of `workloads.{name}` need `input_tokens` and `output_tokens`");
+            let diagnostic = Diagnostic::error(&codes::SESSION, message);
+            rules.at_key(
+                &["workloads", name, "tokens"],
+                "the messages of a session have lengths of their own",
+                diagnostic,
+            );
         }
     }
 }

@@ -139,9 +139,13 @@ fn unit(path: &str, name: &str) -> &'static str {
         _ if name.ends_with("_usd") || name.contains("_usd_") => "US$",
         _ if name.ends_with("_share") => "share",
         "minutes" => "min",
-        "tokens" | "shared_prefix_tokens" | "min_input_tokens" | "max_input_tokens" => "tokens",
+        "tokens" | "total" | "shared_prefix_tokens" => "tokens",
+        _ if name.ends_with("_tokens") && (name.starts_with("min_") || name.starts_with("max_")) => "tokens",
+        _ if name.starts_with("min_") || name.starts_with("max_") => "",
+        "theta" | "cv" | "scramble" | "bins" | "weight" | "path" | "sha256" => "",
         _ if within.ends_with("_ms") => "ms",
-        _ if within.ends_with("_tokens") => "tokens",
+        _ if within.ends_with("_tokens") || matches!(within, "bins" | "total") => "tokens",
+        "input_tokens" | "output_tokens" if within == "pairs" => "tokens",
         _ => "",
     }
 }

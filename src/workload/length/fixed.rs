@@ -27,8 +27,11 @@ impl Lengths for Fixed {
     fn bounds(&self) -> (u32, u32) {
         (self.value, self.value)
     }
+}
 
-    fn check(&self) -> Vec<Problem> {
+impl Fixed {
+    /// What is wrong with the settings: keys relative to the length's own table.
+    pub fn check(&self) -> Vec<Problem> {
         if self.value == 0 { vec![Problem::new("value", "a request needs at least 1 token")] } else { Vec::new() }
     }
 }

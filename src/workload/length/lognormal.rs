@@ -1,12 +1,11 @@
 //! A log-normal law of lengths, the usual shape of real prompts and answers.
 
+use super::sums::{phi, phi_between};
+use super::{Lengths, Problem, check_bounds, clamp, one};
 use rand_chacha::ChaCha12Rng;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal as NormalLaw};
-
-use super::{Lengths, Problem, check_bounds, clamp};
 
 /// The 99th percentile of the standard normal law.
 const Z99: f64 = 2.326_347_874_040_840_8;
@@ -30,10 +29,6 @@ pub struct Lognormal {
     pub max: u32,
 }
 
-fn one() -> u32 {
-    1
-}
-
 impl Lognormal {
     /// Mean and standard deviation of the logarithm of the law.
     pub fn log_parameters(&self) -> (f64, f64) {
@@ -49,23 +44,25 @@ impl Lengths for Lognormal {
     }
 
     fn mean(&self) -> f64 {
+        let (low, high) = (f64::from(self.min), f64::from(self.max));
         let (mu, sigma) = self.log_parameters();
-        if sigma == 0.0 {
+        if sigma <= 0.0 {
             return f64::from(clamp(self.median, self.min, self.max));
         }
-        let (min, max) = (f64::from(self.min), f64::from(self.max));
-        let law = NormalLaw::standard();
-        let (low, high) = ((min.ln() - mu) / sigma, (max.ln() - mu) / sigma);
         // Mass moved to each bound, and the partial expectation in between.
-        let inside = (mu + sigma * sigma / 2.0).exp() * (law.cdf(high - sigma) - law.cdf(low - sigma));
-        min * law.cdf(low) + inside + max * law.cdf(-high)
+        let (a, b) = ((low.ln() - mu) / sigma, (high.ln() - mu) / sigma);
+        let inside = (mu + sigma * sigma / 2.0).exp() * phi_between(a - sigma, b - sigma);
+        (low * phi(a) + inside + high * phi(-b)).clamp(low, high)
     }
 
     fn bounds(&self) -> (u32, u32) {
         (self.min, self.max)
     }
+}
 
-    fn check(&self) -> Vec<Problem> {
+impl Lognormal {
+    /// What is wrong with the settings: keys relative to the length's own table.
+    pub fn check(&self) -> Vec<Problem> {
         let mut problems = check_bounds(self.min, self.max);
         if !(self.median.is_finite() && self.median >= 1.0) {
             problems.push(Problem::new("median", format!("`median` {} is not a number of at least 1", self.median)));

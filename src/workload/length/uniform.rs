@@ -31,8 +31,11 @@ impl Lengths for Uniform {
     fn bounds(&self) -> (u32, u32) {
         (self.min, self.max)
     }
+}
 
-    fn check(&self) -> Vec<Problem> {
+impl Uniform {
+    /// What is wrong with the settings: keys relative to the length's own table.
+    pub fn check(&self) -> Vec<Problem> {
         check_bounds(self.min, self.max)
     }
 }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::{Drawn, PromptSource, SALT_PIECES, Salt, Who, pick, salt_pieces};
 use crate::seed::Seed;
 use crate::tokens::{Pieces, Tokenizer};
+use crate::workload::draw::LengthDraw;
 use crate::workload::error::Problem;
-use crate::workload::length::{LengthConfig, Lengths};
 use crate::workload::permutation::Permutation;
 
 /// Text made by `bench` with the exact number of tokens that `input_tokens` asks for.
@@ -35,9 +35,8 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// What is wrong with the settings together with `input_tokens`, keys relative to `prompts`.
-    pub(crate) fn check(&self, input_tokens: &LengthConfig) -> Vec<Problem> {
-        let (_, longest) = input_tokens.bounds();
+    /// What is wrong with the settings together with the most tokens a prompt can have, keys relative to `prompts`.
+    pub(crate) fn check(&self, longest: u32) -> Vec<Problem> {
         if self.shared_prefix_tokens > 0 && self.shared_prefix_tokens >= longest {
             let message = format!(
                 "{} shared tokens leave nothing of a prompt of at most {longest} tokens; all prompts would be the same",
@@ -64,9 +63,7 @@ const REPAIRS: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct SyntheticSource {
     tokenizer: Arc<dyn Tokenizer>,
-    lengths: LengthConfig,
-    /// Node of the class's input lengths.
-    length_seed: Seed,
+    lengths: LengthDraw,
     /// Nodes of the texts of each phase.
     text_seeds: [Seed; 3],
     /// What tells the short texts of each phase of this class from those of others.
@@ -84,7 +81,7 @@ impl SyntheticSource {
     /// A source for class `name`. `seed` is the point's node for prompts.
     pub(crate) fn new(
         config: &Synthetic,
-        lengths: LengthConfig,
+        lengths: LengthDraw,
         tokenizer: Arc<dyn Tokenizer>,
         name: &str,
         seed: Seed,
@@ -99,14 +96,13 @@ impl SyntheticSource {
         let short_seed = run_salt.map_or(seed.child("short"), |salt| seed.child("short").child(salt));
         let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
         let kinds = text_seeds.map(|seed| seed.child("kind").rng().next_u64() & KIND_MASK);
-        let length_seed = class_seed.child("input tokens");
         let run_salt = run_salt.map(str::to_owned);
-        Self { tokenizer, lengths, length_seed, text_seeds, kinds, short_seed, run_salt, salt, shared }
+        Self { tokenizer, lengths, text_seeds, kinds, short_seed, run_salt, salt, shared }
     }
 
     /// Tokens asked of the prompt of `who`.
     pub(crate) fn length(&self, who: &Who) -> u32 {
-        self.lengths.sample(&mut who.seed(self.length_seed).rng())
+        self.lengths.draw(who)
     }
 
     /// Piece numbers of a prompt of `length` tokens, with a few to spare.
@@ -212,8 +208,7 @@ fn texts(pieces: &Pieces, before: usize, own: usize) -> Option<u64> {
 }
 
 /// Different prompts a class can have when its lengths leave it only a few; `None`: more than enough.
-pub(crate) fn distinct_prompts(config: &Synthetic, lengths: &LengthConfig, pieces: &Pieces) -> Option<u64> {
-    let (shortest, longest) = lengths.bounds();
+pub(crate) fn distinct_prompts(config: &Synthetic, (shortest, longest): (u32, u32), pieces: &Pieces) -> Option<u64> {
     let shared = config.shared_prefix_tokens;
     // Lengths that vary up to more than two words are left to the law of the lengths.
     (shared == 0 && longest <= 2)

@@ -37,6 +37,29 @@ const WORKLOADS: &str = r#"
     input_tokens = { kind = "lognormal", median = 20, p99 = 90, max = 120 }
     output_tokens = { kind = "lognormal", median = 9, p99 = 60, max = 80 }
 
+    [workloads.zipf]
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "zipf", theta = 0.4, min = 8, max = 90 }
+    output_tokens = { kind = "zipf", theta = 0.9, min = 1, max = 60, scramble = true }
+
+    [workloads.gamma]
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "gamma", mean = 30, cv = 0.6, max = 90 }
+    output_tokens = { kind = "exponential", mean = 20, max = 60 }
+
+    [workloads.histogram]
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "histogram", bins = [{ from = 5, to = 40, weight = 3 }, { from = 64, weight = 1 }] }
+    output_tokens = { kind = "histogram", path = "lengths/counts.csv" }
+
+    [workloads.pairs]
+    prompts = { kind = "synthetic" }
+    tokens = { kind = "pairs", path = "lengths/pairs.jsonl" }
+
+    [workloads.ratio]
+    prompts = { kind = "synthetic" }
+    tokens = { kind = "ratio", total = { kind = "uniform", min = 10, max = 90 }, prefill_to_decode_ratio = 3 }
+
     [workloads.sharegpt]
     prompts = { kind = "sharegpt", path = "sharegpt/small.json" }
 "#;
@@ -108,6 +131,11 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("poisson, uniform", digest(&library, &["uniform"], "kind = \"poisson\"\nrate_per_s = 40")),
         ("gamma, normal", digest(&library, &["normal"], "kind = \"gamma\"\nrate_per_s = 40\ncv = 2.0")),
         ("burst, lognormal", digest(&library, &["lognormal"], "kind = \"burst\"\nsize = 20\nevery = \"500ms\"")),
+        ("constant, zipf", digest(&library, &["zipf"], "kind = \"constant\"\nrate_per_s = 40")),
+        ("constant, gamma", digest(&library, &["gamma"], "kind = \"constant\"\nrate_per_s = 40")),
+        ("constant, histogram", digest(&library, &["histogram"], "kind = \"constant\"\nrate_per_s = 40")),
+        ("constant, pairs", digest(&library, &["pairs"], "kind = \"constant\"\nrate_per_s = 40")),
+        ("users, ratio", digest(&library, &["ratio"], "kind = \"users\"\nusers = 10")),
         ("users, sharegpt", digest(&library, &["sharegpt"], "kind = \"users\"\nusers = 10\nramp = \"3s\"")),
         ("poisson, all drawn", digest(&library, &all, "kind = \"poisson\"\nrate_per_s = 40")),
         ("poisson, all exact", digest(&library, &all, "kind = \"poisson\"\nrate_per_s = 40\nsplit = \"exact\"")),
@@ -123,6 +151,11 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("poisson, uniform", "e5f71a6c6e71895516f3d50e10c27e9f1f51793d51c0729644c6198cb0f091ae"),
         ("gamma, normal", "9ea8373395b0c3c35f9826383830237f29cbb742ed9ff086617804a15430ce09"),
         ("burst, lognormal", "c14d368f71af10e88db843f5fdf38c16a0d3b3bb545f524971a2bcb43936f1b7"),
+        ("constant, zipf", "2a452a6b36ef39bf04df34af30d62a283cfd90831a59fb1688a6165470bbe7cf"),
+        ("constant, gamma", "e983b0221189fd9e272a1f501e8dc74e32f34423b2a4d0fe28f550a449c0f7f7"),
+        ("constant, histogram", "476aa5c88b31d510b2e8c5fcbad5b207a3e908331faa67873e2ffa0c41fbd00d"),
+        ("constant, pairs", "8409812bc80aa9766f1270482231e67e20d59b40d3e07ad1795e85cd3c855b2a"),
+        ("users, ratio", "e6b26f21da981d1d51aee3585bdec14d992d46826bdd23c1430c1344ea6dd88e"),
         ("users, sharegpt", "7e07c5e431c6dfa5bb4ea7998f73487faa7e0a0c6d88cbe401f248b8ae0cf7b2"),
         ("poisson, all drawn", "b897f32e86b2a9c08b68d622dcbcbb7e1aaff34a06efa0650f5b55cb8add859f"),
         ("poisson, all exact", "80874f3b06536e512fe6ae2d63a5315da9213b2189f6b9caf79ff24dc13fc180"),

@@ -1,6 +1,7 @@
 //! Lengths against their laws; synthetic prompts exact, distinct, salted, shared; purity.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use llm_bench::assets::Assets;
 use llm_bench::measure::timeline::{Phase, RequestId};
@@ -24,11 +25,13 @@ fn fixed(prompts: &str, tokens: u32) -> Traffic {
     build(&scenario(&workloads, ONE_CLASS, RATE, ""), 11)
 }
 
-fn law(settings: &str) -> LengthConfig {
-    toml::from_str(settings).unwrap()
+fn law(settings: &str) -> Arc<dyn Lengths> {
+    let config: LengthConfig = toml::from_str(settings).unwrap();
+    let assets = Assets::new(data());
+    config.law(&|path| assets.read(path)).unwrap()
 }
 
-fn draws(law: &LengthConfig, count: u64) -> Vec<u32> {
+fn draws(law: &Arc<dyn Lengths>, count: u64) -> Vec<u32> {
     let mut rng = Seed::root(count).rng();
     (0..count).map(|_| law.sample(&mut rng)).collect()
 }
