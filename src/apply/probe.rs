@@ -283,7 +283,7 @@ fn not_ready(subject: &Subject, reason: String) -> ProbeError {
     ProbeError::NotReady { backend: subject.backend.clone(), url: place(subject), reason }
 }
 
-fn refused(subject: &Subject, reason: String) -> ProbeError {
+pub(super) fn refused(subject: &Subject, reason: String) -> ProbeError {
     ProbeError::Refused { backend: subject.backend.clone(), url: place(subject), reason }
 }
 

@@ -15,7 +15,7 @@ use super::{ApplyError, Event, Progress};
 use crate::assets::Assets;
 use crate::engine::{Job, LoopPlan, Source, Stop, StopLevel};
 use crate::measure::timeline::{Phase, RequestId};
-use crate::measure::{CalibratedLimits, ClassSpec, MeasureSpec};
+use crate::measure::{Addresses, CalibratedLimits, ClassSpec, LawMeans, MeasureSpec};
 use crate::plan::{Plan, Point};
 use crate::report::model::{
     Bodies, PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason, ValidityState,
@@ -602,5 +602,34 @@ fn measure_spec(file: &ScenarioFile, traffic: &Traffic, plan: &LoopPlan) -> Meas
         errors: file.errors.clone(),
         validity: file.validity.clone(),
         calibration: None,
+        laws: traffic
+            .classes()
+            .iter()
+            .map(|class| LawMeans { input: Some(class.mean_input_tokens), output: Some(class.mean_output_tokens) })
+            .collect(),
+        addresses: addresses(file),
     }
+}
+
+/// The addresses of the backends that have several, by the name a report gives them.
+fn addresses(file: &ScenarioFile) -> Addresses {
+    let mut addresses = Addresses::default();
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for class in &file.traffic {
+        let several =
+            file.backends.get(&class.backend).map(|backend| backend.openai()).filter(|backend| backend.urls.len() > 1);
+        addresses.first.push(several.map(|backend| {
+            *known.entry(&class.backend).or_insert_with(|| {
+                let first = addresses.names.len();
+                for (place, url) in backend.urls.iter().enumerate() {
+                    let copy = backend.urls[..place].iter().filter(|other| *other == url).count();
+                    let plain = url.split('?').next().unwrap_or_default();
+                    let name = if copy == 0 { plain.to_owned() } else { format!("{plain} #{}", copy + 1) };
+                    addresses.names.push((class.backend.clone(), name));
+                }
+                first
+            })
+        }));
+    }
+    addresses
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::assets::Assets;
-use crate::scenario::file::{OpenaiConfig, SecretRef};
+use crate::scenario::file::{OpenaiConfig, SecretRef, TrafficConfig};
 
 /// Why a secret is not at hand. Names the reference, never a value.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -54,13 +54,14 @@ pub struct Headers {
     pub secrets: Vec<SecretString>,
 }
 
-/// All request headers of a backend.
+/// All request headers of a backend, those of one class of its traffic over them.
 ///
 /// # Errors
 /// All references that cannot be resolved, not only the first.
 pub fn headers(
     backend: &str,
     config: &OpenaiConfig,
+    class: Option<&TrafficConfig>,
     env: &BTreeMap<String, String>,
     assets: &Assets,
 ) -> Result<Headers, Vec<SecretError>> {
@@ -72,8 +73,12 @@ pub fn headers(
     headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept));
     let agent = concat!("bench/", env!("CARGO_PKG_VERSION"));
     headers.insert(http::header::USER_AGENT, HeaderValue::from_static(agent));
-    for (name, value) in &config.headers {
-        let at = format!("backends.{backend}.headers.{name}");
+    let own = config.headers.iter().map(|header| (format!("backends.{backend}"), header));
+    let over = class
+        .into_iter()
+        .flat_map(|class| class.headers.iter().map(move |header| (format!("traffic.{}", class.name), header)));
+    for (table, (name, value)) in own.chain(over) {
+        let at = format!("{table}.headers.{name}");
         match (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
             (Ok(name), Ok(value)) => {
                 headers.insert(name, value);
@@ -103,8 +108,12 @@ pub fn headers(
         secret(format!("backends.{backend}.api_key"), http::header::AUTHORIZATION, reference, "Bearer ");
     }
     let mut bad_names = Vec::new();
-    for (name, reference) in &config.secret_headers {
-        let at = format!("backends.{backend}.secret_headers.{name}");
+    let own = config.secret_headers.iter().map(|header| (format!("backends.{backend}"), header));
+    let over = class
+        .into_iter()
+        .flat_map(|class| class.secret_headers.iter().map(move |header| (format!("traffic.{}", class.name), header)));
+    for (table, (name, reference)) in own.chain(over) {
+        let at = format!("{table}.secret_headers.{name}");
         match HeaderName::try_from(name.as_str()) {
             Ok(header) => secret(at, header, reference, ""),
             Err(_) => bad_names.push(SecretError::BadName { at, name: name.clone() }),
@@ -162,7 +171,7 @@ mod tests {
              secret_headers = { X-Token = { file = 'token', prefix = 'T ' } }",
         );
         let env = BTreeMap::from([("KEY".to_owned(), "env-canary".to_owned())]);
-        let Headers { headers, secrets } = headers("main", &config, &env, &Assets::new(folder.path())).unwrap();
+        let Headers { headers, secrets } = headers("main", &config, None, &env, &Assets::new(folder.path())).unwrap();
         let secrets: Vec<_> = secrets.iter().map(ExposeSecret::expose_secret).collect();
         assert_eq!(secrets, ["env-canary", "file-canary"]);
         assert_eq!(headers["authorization"], "Bearer env-canary");
@@ -177,7 +186,7 @@ mod tests {
             "url = 'http://x'\napi_key = { env = 'KEY' }\n\
              secret_headers = { A = { file = 'nowhere' }, B = { env = 'B', optional = true } }",
         );
-        let errors = headers("main", &config, &BTreeMap::new(), &Assets::new(".")).unwrap_err();
+        let errors = headers("main", &config, None, &BTreeMap::new(), &Assets::new(".")).unwrap_err();
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 2);
         assert!(texts[0].contains("`backends.main.api_key` needs the environment variable `KEY`"));

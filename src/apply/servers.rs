@@ -16,22 +16,23 @@ use crate::assets::Assets;
 use crate::engine::{OPEN_LOOP_CONNECTIONS_AHEAD, Target};
 use crate::observe::server::ServerFacts;
 use crate::protocol::{self, Protocol};
-use crate::scenario::file::{BackendConfig, HttpConfig, ScenarioFile};
+use crate::scenario::file::{BackendConfig, HttpConfig, ScenarioFile, TrafficConfig};
 use crate::simulator::child::{ChildOptions, SimProcess};
 use crate::simulator::config::SimConfig;
 use crate::transport::http_client::HttpClient;
 use crate::transport::{Direct, HttpVersion, Stamping};
 use crate::workload::load::LoadConfig;
 
-/// A backend that is ready to be measured.
+/// A backend that is ready to be measured, with what one class of its traffic asks for.
 #[derive(Clone, Debug)]
 struct Ready {
-    root: Url,
+    /// One root for each address.
+    roots: Vec<Url>,
     headers: HeaderMap,
     protocol: Arc<dyn Protocol>,
 }
 
-/// A backend is probed once per configuration and model; an axis may change either.
+/// A backend is probed once per configuration (with what a class adds to it) and model; an axis may change either.
 type Key = (String, String);
 
 /// Servers by what the points say of them. Simulators end when this is dropped.
@@ -40,7 +41,8 @@ pub struct Servers {
     env: BTreeMap<String, String>,
     assets: Assets,
     client: HttpClient,
-    simulators: BTreeMap<String, SimProcess>,
+    /// By profile and how many of it came before.
+    simulators: BTreeMap<(String, usize), SimProcess>,
     ready: BTreeMap<String, Ready>,
     probed: BTreeMap<Key, Probed>,
     secrets: Vec<SecretString>,
@@ -78,7 +80,7 @@ impl Servers {
         for file in points {
             for class in &file.traffic {
                 let Some(backend) = file.backends.get(&class.backend) else { continue };
-                match self.resolve(&class.backend, backend).await {
+                match self.resolve(class, backend).await {
                     Ok(()) => {}
                     Err(ApplyError::Secrets(errors)) => missing.extend(errors),
                     Err(error) => return Err(error),
@@ -94,13 +96,14 @@ impl Servers {
         for file in points {
             for class in &file.traffic {
                 let Some(backend) = file.backends.get(&class.backend) else { continue };
-                let key = (identity(backend), class.model.clone());
+                let key = (identity(backend, class), class.model.clone());
                 if self.probed.contains_key(&key) {
                     continue;
                 }
                 observer(Event::Probing { backend: class.backend.clone(), model: class.model.clone() });
-                match self.probe(&class.backend, backend, &class.model).await {
+                match self.probe(class, backend).await {
                     Ok(mut probed) => {
+                        probed.warnings.extend(other_software(class, backend, &probed));
                         mask.facts(&mut probed.facts);
                         probed.warnings.iter_mut().for_each(|warning| mask.apply(warning));
                         for warning in &probed.warnings {
@@ -131,27 +134,39 @@ impl Servers {
         Mask::new(&self.secrets)
     }
 
-    async fn resolve(&mut self, name: &str, backend: &BackendConfig) -> Result<(), ApplyError> {
-        let identity = identity(backend);
+    async fn resolve(&mut self, class: &TrafficConfig, backend: &BackendConfig) -> Result<(), ApplyError> {
+        let name = class.backend.as_str();
+        let identity = identity(backend, class);
         if self.ready.contains_key(&identity) {
             return Ok(());
         }
         let config = backend.openai();
         let Headers { headers, secrets } =
-            secrets::headers(name, config, &self.env, &self.assets).map_err(ApplyError::Secrets)?;
+            secrets::headers(name, config, Some(class), &self.env, &self.assets).map_err(ApplyError::Secrets)?;
         self.secrets.extend(secrets);
-        let address = match config.url.strip_prefix("sim:") {
-            Some(profile) => self.simulator(name, profile).await?,
-            None => config.url.clone(),
-        };
-        let root = api_root(&address).map_err(|reason| ApplyError::Address { backend: name.to_owned(), reason })?;
-        self.ready.insert(identity, Ready { root, headers, protocol: protocol::build(backend) });
+        let mut roots = Vec::new();
+        let addresses: Vec<&str> = config.addresses().collect();
+        for (place, address) in addresses.iter().enumerate() {
+            let address = match address.strip_prefix("sim:") {
+                Some(profile) => {
+                    // The same address twice is two servers.
+                    let copy = addresses[..place].iter().filter(|other| *other == address).count();
+                    self.simulator(name, profile, copy).await?
+                }
+                None => (*address).to_owned(),
+            };
+            let root = api_root(&address).map_err(|reason| ApplyError::Address { backend: name.to_owned(), reason })?;
+            roots.push(root);
+        }
+        self.ready.insert(identity, Ready { roots, headers, protocol: protocol::build(backend, Some(class)) });
         Ok(())
     }
 
-    /// Address of the simulator with these settings: one process for all backends that name it.
-    async fn simulator(&mut self, backend: &str, profile: &str) -> Result<String, ApplyError> {
-        if let Some(running) = self.simulators.get(profile) {
+    /// Address of a simulator with these settings: one process for all backends that name it, and further ones for
+    /// backends that name it several times.
+    async fn simulator(&mut self, backend: &str, profile: &str, copy: usize) -> Result<String, ApplyError> {
+        let key = (profile.to_owned(), copy);
+        if let Some(running) = self.simulators.get(&key) {
             return Ok(running.url().to_owned());
         }
         let started = {
@@ -160,24 +175,45 @@ impl Servers {
             SimProcess::start(&config, &ChildOptions::default()).await.map_err(|error| failed(error.to_string()))?
         };
         let address = started.url().to_owned();
-        self.simulators.insert(profile.to_owned(), started);
+        self.simulators.insert(key, started);
         Ok(address)
     }
 
-    async fn probe(&self, name: &str, backend: &BackendConfig, model: &str) -> Result<Probed, probe::ProbeError> {
-        let ready = &self.ready[&identity(backend)];
-        let subject = Subject {
-            backend: name.to_owned(),
-            root: ready.root.clone(),
-            headers: ready.headers.clone(),
-            protocol: Arc::clone(&ready.protocol),
-            model: model.to_owned(),
-            timeout: backend.openai().timeout.get(),
-            version: version(backend),
-        };
-        // Over the transport of the measurement, on connections of its own.
-        let transport = Direct::new(Stamping::User);
-        probe::probe(&self.client, &transport, &subject).await
+    /// Probes every address; what the first one says of itself stands for all.
+    async fn probe(&self, class: &TrafficConfig, backend: &BackendConfig) -> Result<Probed, probe::ProbeError> {
+        let ready = &self.ready[&identity(backend, class)];
+        let mut first: Option<Probed> = None;
+        for root in &ready.roots {
+            let subject = Subject {
+                backend: class.backend.clone(),
+                root: root.clone(),
+                headers: ready.headers.clone(),
+                protocol: Arc::clone(&ready.protocol),
+                model: class.model.clone(),
+                timeout: backend.openai().timeout.get(),
+                version: version(backend),
+            };
+            // Over the transport of the measurement, on connections of its own.
+            let transport = Direct::new(Stamping::User);
+            let probed = probe::probe(&self.client, &transport, &subject).await?;
+            match &mut first {
+                None => first = Some(probed),
+                Some(first) if first.model != probed.model => {
+                    let why = format!("this address serves `{}`, the first one `{}`", probed.model, first.model);
+                    return Err(probe::refused(&subject, why));
+                }
+                Some(first) => {
+                    let new: Vec<_> =
+                        probed.warnings.into_iter().filter(|warning| !first.warnings.contains(warning)).collect();
+                    first.warnings.extend(new);
+                }
+            }
+        }
+        first.ok_or_else(|| probe::ProbeError::Refused {
+            backend: class.backend.clone(),
+            url: String::new(),
+            reason: "it has no address".to_owned(),
+        })
     }
 
     /// One target per traffic class of a prepared point.
@@ -191,17 +227,20 @@ impl Servers {
             .map(|class| {
                 let unprepared = || ApplyError::Internal(format!("backend `{}` was not probed", class.backend));
                 let backend = file.backends.get(&class.backend).ok_or_else(unprepared)?;
-                let identity = identity(backend);
+                let identity = identity(backend, class);
                 let ready = self.ready.get(&identity).ok_or_else(unprepared)?;
                 let probed = self.probed.get(&(identity, class.model.clone())).ok_or_else(unprepared)?;
                 Ok(Target {
-                    url: endpoint(&ready.root, ready.protocol.path()),
+                    urls: ready.roots.iter().map(|root| endpoint(root, ready.protocol.path())).collect(),
                     headers: ready.headers.clone(),
                     protocol: Arc::clone(&ready.protocol),
                     model: probed.model.clone(),
                     timeout: backend.openai().timeout.get(),
                     version: version(backend),
-                    connections_ahead: connections_ahead(&file.load, class.weight / whole),
+                    connections_ahead: connections_ahead(
+                        &file.load,
+                        class.weight / whole / f64::from(u32::try_from(ready.roots.len()).unwrap_or(1)),
+                    ),
                 })
             })
             .collect()
@@ -212,7 +251,7 @@ impl Servers {
         file.traffic
             .iter()
             .filter_map(|class| {
-                let key = (identity(file.backends.get(&class.backend)?), class.model.clone());
+                let key = (identity(file.backends.get(&class.backend)?, class), class.model.clone());
                 Some((class.backend.clone(), self.probed.get(&key)?.facts.clone()))
             })
             .collect()
@@ -248,7 +287,22 @@ fn masked(mask: &Mask, text: &str) -> String {
     text
 }
 
-/// Everything that makes a backend another one, as text. References to secrets, never values.
-fn identity(backend: &BackendConfig) -> String {
-    serde_json::to_string(backend).unwrap_or_default()
+/// Everything that makes a backend, as one class uses it, another one, as text. References to secrets, never values.
+fn identity(backend: &BackendConfig, class: &TrafficConfig) -> String {
+    let TrafficConfig { sampling, extra_body, headers, secret_headers, priority, force_output_length, .. } = class;
+    let own = (sampling, extra_body, headers, secret_headers, priority, force_output_length);
+    let text = |value: serde_json::Result<String>| value.unwrap_or_default();
+    format!("{} {}", text(serde_json::to_string(backend)), text(serde_json::to_string(&own)))
+}
+
+/// A warning where the server says that it is other software than the scenario has it.
+fn other_software(class: &TrafficConfig, backend: &BackendConfig, probed: &Probed) -> Option<String> {
+    let (server, software) = (backend.openai().server?, probed.facts.software.as_ref()?);
+    (!server.fits(software)).then(|| {
+        format!(
+            "backend `{}` says that it is `{software}`, the scenario says `server = \"{}\"`: it may ignore what requests ask",
+            class.backend,
+            server.name()
+        )
+    })
 }

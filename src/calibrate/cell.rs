@@ -18,7 +18,7 @@ use crate::apply::mask::Mask;
 use crate::apply::point;
 use crate::engine::{Job, LoopPlan, OPEN_LOOP_CONNECTIONS_AHEAD, Source, Stop, Target, TransportFactory};
 use crate::measure::timeline::{Phase, RequestId};
-use crate::measure::{ClassSpec, MeasureSpec};
+use crate::measure::{Addresses, ClassSpec, MeasureSpec};
 use crate::protocol::openai::completions::OpenaiCompletions;
 use crate::protocol::{BodyOptions, Prompt, Protocol};
 use crate::report::model::{ClockSource, PointReport};
@@ -188,10 +188,10 @@ async fn measure(
 ) -> Result<(PointReport, PathBuf), CellError> {
     let url = Url::parse(url).map_err(|error| CellError::Metronome(io::Error::other(error)))?;
     let protocol = OpenaiCompletions::new(&BodyOptions { stream: true, usage: true, ..BodyOptions::default() });
+    let url =
+        url.join(&format!("/v1{}", protocol.path())).map_err(|error| CellError::Metronome(io::Error::other(error)))?;
     let target = Target {
-        url: url
-            .join(&format!("/v1{}", protocol.path()))
-            .map_err(|error| CellError::Metronome(io::Error::other(error)))?,
+        urls: Arc::new([url]),
         headers: HeaderMap::from_iter([(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("application/json"),
@@ -218,6 +218,8 @@ async fn measure(
         errors: ErrorsConfig::default(),
         validity: ValidityConfig::default(),
         calibration: None,
+        laws: Vec::new(),
+        addresses: Addresses::default(),
     };
     let job = Job {
         plan: shape.plan.clone(),
@@ -321,6 +323,7 @@ impl Source for Labels {
             input_tokens_asked: 1,
             input_tokens_counted: 1,
             output_tokens_asked: self.tokens,
+            address: 0,
         }
     }
 

@@ -218,6 +218,7 @@ mod tests {
             empty_events: 0,
             tokens: TokensRecord::default(),
             connection: ConnectionUse::Reused,
+            address: 0,
             finish_reason: None,
             model: None,
             retry_after_s: None,

@@ -125,6 +125,16 @@ pub struct PlanArgs {
     /// Exit with 2 when there is something to measure.
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Draw the requests of a point, the first one or that of this id, and show their lengths and arrivals.
+    #[arg(
+        long,
+        value_name = "POINT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "first",
+        conflicts_with_all = ["base", "detailed_exitcode"]
+    )]
+    pub distributions: Option<String>,
     /// How the plan is printed.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: PlanFormat,

@@ -87,8 +87,8 @@ pub const OPEN_LOOP_CONNECTIONS_AHEAD: u32 = 64;
 /// Where a class sends its requests.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Full address of the endpoint.
-    pub url: Url,
+    /// Full addresses of the endpoint, at least one; each request says which of them it goes to.
+    pub urls: Arc<[Url]>,
     /// Headers, secrets resolved and marked sensitive.
     pub headers: HeaderMap,
     /// How it speaks.
@@ -99,7 +99,7 @@ pub struct Target {
     pub timeout: Duration,
     /// Version of HTTP.
     pub version: HttpVersion,
-    /// Connections to open before the clock of the point starts, over all workers.
+    /// Connections to open before the clock of the point starts, over all workers, to each of the addresses.
     pub connections_ahead: u32,
 }
 

@@ -35,6 +35,7 @@ pub(super) struct Prepared {
     pub(super) output_tokens_asked: u32,
     /// The request of the same session after this one, if there is one.
     pub(super) next: Option<Next>,
+    pub(super) address: u16,
 }
 
 /// Bodies of an open loop in order of time.
@@ -244,7 +245,7 @@ impl TurnMaker {
 }
 
 fn prepare(job: &Job, phase: Phase, content: Content, next: Option<Next>, at: Nanos) -> Prepared {
-    let Content { id, class, prompt, input_tokens_asked, input_tokens_counted, output_tokens_asked } = content;
+    let Content { id, class, prompt, input_tokens_asked, input_tokens_counted, output_tokens_asked, address } = content;
     let target = &job.targets[usize::from(class)];
     let body = target.protocol.body(&Ask { model: &target.model, prompt: &prompt, max_tokens: output_tokens_asked });
     Prepared {
@@ -253,7 +254,7 @@ fn prepare(job: &Job, phase: Phase, content: Content, next: Option<Next>, at: Na
         phase,
         at,
         outgoing: Outgoing {
-            url: target.url.clone(),
+            url: target.urls[usize::from(address)].clone(),
             headers: target.headers.clone(),
             body,
             timeout: target.timeout,
@@ -263,5 +264,6 @@ fn prepare(job: &Job, phase: Phase, content: Content, next: Option<Next>, at: Na
         input_tokens_counted,
         output_tokens_asked,
         next,
+        address,
     }
 }

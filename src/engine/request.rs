@@ -143,6 +143,7 @@ impl WorkerContext {
             input_tokens_counted: Some(prepared.input_tokens_counted),
             output_tokens_asked: prepared.output_tokens_asked,
             connection: ConnectionUse::Unknown,
+            address: prepared.address,
         }
     }
 

@@ -400,8 +400,9 @@ fn ahead(targets: &[Target], (worker, workers): (usize, usize)) -> Vec<Ahead> {
     };
     targets
         .iter()
-        .map(|target| Ahead {
-            url: target.url.clone(),
+        .flat_map(|target| target.urls.iter().map(move |url| (target, url)))
+        .map(|(target, url)| Ahead {
+            url: url.clone(),
             version: target.version,
             connections: share(target.connections_ahead),
         })

@@ -71,6 +71,7 @@ impl Source for Identity {
             input_tokens_asked: 1,
             input_tokens_counted: 1,
             output_tokens_asked: 1,
+            address: 0,
         }
     }
     fn class_of_turn(&self, _: u32, _: u32) -> u16 {
@@ -145,7 +146,7 @@ fn job(plan: LoopPlan, script: &Script, workers: usize) -> Job {
         plan,
         source: Arc::new(Identity),
         targets: Arc::new([Target {
-            url: Url::parse("http://127.0.0.1:1/").unwrap(),
+            urls: Arc::new([Url::parse("http://127.0.0.1:1/").unwrap()]),
             headers: HeaderMap::new(),
             protocol: Arc::new(Plain),
             model: "m".to_owned(),

@@ -9,12 +9,14 @@ use super::attribution::{EventCounts, record_of};
 use super::class::ClassTotals;
 use super::facts::EngineFacts;
 use super::headroom::{CalibratedLimits, LoadSlices};
+use super::lengths::LawMeans;
 use super::slo::{JudgeSpec, Tally};
 use super::timeline::{Outcome, Phase, Timeline};
 use super::validity;
 use super::window::WindowTally;
 use crate::report::model::{
-    ClassReport, ClientReport, Clock, Goodput, Loop, PointReport, Validity, Verdict, WallTime, Window,
+    AddressReport, ClassReport, ClientReport, Clock, Goodput, Loop, Outcomes, PointReport, Validity, Verdict, WallTime,
+    Window,
 };
 use crate::report::requests::RequestRecord;
 use crate::scenario::file::{ErrorsConfig, SloConfig, ValidityConfig};
@@ -50,6 +52,19 @@ pub struct MeasureSpec {
     pub validity: ValidityConfig,
     /// What this machine can measure, where it is known.
     pub calibration: Option<CalibratedLimits>,
+    /// Mean lengths of the laws of the classes, in their order; empty: unknown.
+    pub laws: Vec<LawMeans>,
+    /// The addresses of backends that have several.
+    pub addresses: Addresses,
+}
+
+/// Addresses whose requests are counted apart.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// Backend and address, as reports name them.
+    pub names: Vec<(String, String)>,
+    /// Position in `names` of the first address of each class; `None`: its backend has only one.
+    pub first: Vec<Option<usize>>,
 }
 
 impl MeasureSpec {
@@ -69,6 +84,7 @@ pub struct Accumulator {
     window: WindowTally,
     load: LoadSlices,
     counts: Vec<EventCounts>,
+    by_address: Vec<Outcomes>,
 }
 
 /// A measured point without its place in a plan.
@@ -85,6 +101,7 @@ impl Accumulator {
             window: WindowTally::new(spec.window_start_ns, spec.window_end_ns, classes),
             load: LoadSlices::default(),
             counts: vec![EventCounts::default(); classes],
+            by_address: vec![Outcomes::default(); spec.addresses.names.len()],
             spec,
         }
     }
@@ -109,6 +126,12 @@ impl Accumulator {
             }
             return None;
         }
+        if let Some(first) = self.spec.addresses.first.get(class).copied().flatten()
+            && let Some(outcomes) = self.by_address.get_mut(first + usize::from(timeline.address))
+        {
+            outcomes.planned += 1;
+            outcomes.add(timeline.answer.outcome);
+        }
         let record = record_of(timeline, spec, &mut self.counts[class]);
         self.totals[class].observe(&record);
         self.window.observe(class, &record);
@@ -129,6 +152,7 @@ impl Accumulator {
         self.window.close(facts.window_end_ns);
         for (class, totals) in self.totals.iter_mut().enumerate() {
             totals.outcomes.planned = facts.planned.get(class).copied().unwrap_or(0);
+            totals.lengths.drawn_by(self.spec.laws.get(class).copied().unwrap_or_default());
         }
         let mut pooled = ClassTotals::new();
         self.totals.iter().for_each(|totals| pooled.merge(totals));
@@ -139,6 +163,14 @@ impl Accumulator {
         let peak = self.load.peak(facts.window_start_ns, facts.window_end_ns);
         point.client.headroom =
             self.spec.calibration.as_ref().zip(peak).and_then(|(limits, peak)| limits.headroom(peak));
+        let names = self.spec.addresses.names.iter().zip(&self.by_address);
+        point.addresses = names
+            .map(|((backend, url), outcomes)| AddressReport {
+                backend: backend.clone(),
+                url: url.clone(),
+                outcomes: *outcomes,
+            })
+            .collect();
         let judge = self.spec.judge_spec();
         judge_point(&mut point, &judge, pooled.reasons.report());
         PointMeasurement(point)
@@ -218,7 +250,9 @@ fn assemble(
         slo: Vec::new(),
         token_attribution: all.token_attribution,
         tokens: all.tokens,
+        lengths: all.lengths,
         classes,
+        addresses: Vec::new(),
         phases: pooled.phases,
         client: client_report(facts, pooled),
         server_metrics: BTreeMap::new(),

@@ -50,6 +50,7 @@ pub fn record_of(timeline: Timeline, class: &ClassSpec, counts: &mut EventCounts
         empty_events,
         tokens,
         connection: timeline.connection,
+        address: u32::from(timeline.address),
         finish_reason,
         model,
         retry_after_s,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::accumulator::ClassSpec;
 use super::derive::{gaps, token_gaps, value};
 use super::distribution::Distribution;
+use super::lengths::LengthTotals;
 use super::metric::{Metric, Unit};
 use super::reasons::Reasons;
 use super::slo::{Measured, Tally};
@@ -25,6 +26,7 @@ pub(crate) struct ClassTotals {
     pub(crate) dispatch_lag: Distribution,
     pub(crate) stamps: u64,
     pub(crate) blurred_stamps: u64,
+    pub(crate) lengths: LengthTotals,
     metrics: [Distribution; Metric::ALL.len()],
     started: u64,
     tokens: Tokens,
@@ -41,6 +43,7 @@ impl ClassTotals {
             dispatch_lag: Distribution::new(Unit::Time),
             stamps: 0,
             blurred_stamps: 0,
+            lengths: LengthTotals::default(),
             metrics: Metric::ALL.map(|metric| Distribution::new(metric.unit())),
             started: 0,
             tokens: Tokens::default(),
@@ -68,6 +71,7 @@ impl ClassTotals {
             self.sessions.turns += 1;
             self.sessions.broken += u64::from(record.outcome != Outcome::Completed);
         }
+        self.lengths.observe(&record.tokens);
         self.started += u64::from(record.stamps_ns.dispatched.is_some() && record.outcome != Outcome::NotSent);
         if let Some(lag) = value(record, Metric::DispatchLag) {
             self.dispatch_lag.record(lag);
@@ -151,6 +155,7 @@ impl ClassTotals {
         self.blurred_stamps += other.blurred_stamps;
         self.metrics.iter_mut().zip(&other.metrics).for_each(|(mine, theirs)| mine.merge(theirs));
         self.started += other.started;
+        self.lengths.merge(&other.lengths);
         merge_tokens(&mut self.tokens, &other.tokens);
         self.attribution = self.attribution.max(other.attribution);
     }
@@ -178,6 +183,7 @@ impl ClassTotals {
             slo: Vec::new(),
             token_attribution: self.attribution,
             tokens: self.tokens,
+            lengths: self.lengths.report(),
         }
     }
 

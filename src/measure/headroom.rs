@@ -158,6 +158,7 @@ mod tests {
             input_tokens_counted: None,
             output_tokens_asked: 1,
             connection: ConnectionUse::Reused,
+            address: 0,
         }
     }
 

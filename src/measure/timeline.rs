@@ -372,6 +372,8 @@ pub struct Timeline {
     pub output_tokens_asked: u32,
     /// Connection opened or reused.
     pub connection: ConnectionUse,
+    /// Which of the addresses of its backend it went to.
+    pub address: u16,
 }
 
 impl Answer {

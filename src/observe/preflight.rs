@@ -111,11 +111,12 @@ struct Excess {
 /// Simulated servers that would not start: `sim:` urls with an unknown profile or setting, each once.
 fn simulators(file: &ScenarioFile, findings: &mut Vec<Finding>) {
     for (name, backend) in &file.backends {
-        let Some(profile) = backend.openai().url.strip_prefix("sim:") else { continue };
-        let Err(error) = SimConfig::parse(profile) else { continue };
-        let finding = Finding::error("simulator", format!("backends.{name}: {error}"));
-        if !findings.contains(&finding) {
-            findings.push(finding);
+        for profile in backend.openai().addresses().filter_map(|url| url.strip_prefix("sim:")) {
+            let Err(error) = SimConfig::parse(profile) else { continue };
+            let finding = Finding::error("simulator", format!("backends.{name}: {error}"));
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
         }
     }
 }
@@ -249,23 +250,27 @@ impl Servers {
                 continue;
             };
             let share = if total > 0.0 { class.weight / total } else { 0.0 };
-            let address = url::Url::parse(&backend.url).ok();
-            // Each `sim:` backend is a process with an address of its own.
-            let server = match address.as_ref().and_then(|url| Some((url.host()?, url.port_or_known_default()))) {
-                Some((host, port)) => {
-                    local |= match &host {
-                        url::Host::Domain(name) => *name == "localhost",
-                        url::Host::Ipv4(address) => address.is_loopback(),
-                        url::Host::Ipv6(address) => address.is_loopback(),
-                    };
-                    format!("{host}:{}", port.unwrap_or(0))
-                }
-                None => {
-                    local |= backend.url.starts_with("sim:");
-                    class.backend.clone()
-                }
-            };
-            *shares.entry(server).or_default() += share;
+            let addresses: Vec<&str> = backend.addresses().collect();
+            let share_of_one = share / addresses.len().max(1) as f64;
+            for (place, spelled) in addresses.into_iter().enumerate() {
+                let address = url::Url::parse(spelled).ok();
+                // Each `sim:` backend is a process with an address of its own.
+                let server = match address.as_ref().and_then(|url| Some((url.host()?, url.port_or_known_default()))) {
+                    Some((host, port)) => {
+                        local |= match &host {
+                            url::Host::Domain(name) => *name == "localhost",
+                            url::Host::Ipv4(address) => address.is_loopback(),
+                            url::Host::Ipv6(address) => address.is_loopback(),
+                        };
+                        format!("{host}:{}", port.unwrap_or(0))
+                    }
+                    None => {
+                        local |= spelled.starts_with("sim:");
+                        format!("{} {place}", class.backend)
+                    }
+                };
+                *shares.entry(server).or_default() += share_of_one;
+            }
             if backend.stream {
                 streamed_share += share;
             }

@@ -49,6 +49,9 @@ impl Identity {
         if let Some(backends) = unseeded.get_mut("backends").and_then(Value::as_object_mut) {
             unaddressed(backends);
         }
+        if let Some(traffic) = unseeded.get_mut("traffic") {
+            unaddressed_traffic(traffic);
+        }
         let label = sha256_hex(to_string(&unseeded).as_bytes());
         Self {
             digest: sha256_hex(to_string(canonical).as_bytes()),
@@ -143,8 +146,19 @@ pub fn point_changes(
 /// Takes out of backends how they are reached, which no request body or arrival may hang on.
 pub(crate) fn unaddressed(backends: &mut Map<String, Value>) {
     for backend in backends.values_mut() {
-        for key in ["url", "http", "api_key", "headers", "secret_headers"] {
+        for key in
+            ["url", "urls", "url_weights", "http", "api_key", "headers", "secret_headers", "server", "max_tokens_key"]
+        {
             remove(backend, key);
+        }
+    }
+}
+
+/// Takes out of traffic classes how their servers are reached.
+pub(crate) fn unaddressed_traffic(traffic: &mut Value) {
+    for class in traffic.as_array_mut().into_iter().flatten() {
+        for key in ["headers", "secret_headers"] {
+            remove(class, key);
         }
     }
 }
@@ -198,8 +212,8 @@ pub(crate) fn tree_of_traffic(traffic: &[TrafficConfig]) -> Value {
     let mut classes = tree(traffic);
     for class in classes.as_array_mut().into_iter().flatten() {
         remove(class, "slo");
+        normalise_except(class, "extra_body");
     }
-    normalise(&mut classes);
     classes
 }
 

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::assets::AssetDigests;
 use crate::plan::canonical::{
     FORMAT, Identity, MissingDigest, Used, to_string, tree_normalised, tree_of_traffic, unaddressed,
+    unaddressed_traffic,
 };
 use crate::scenario::file::ScenarioFile;
 use crate::seed::{GENERATOR_VERSION, Seed, hex};
@@ -23,6 +24,8 @@ pub struct Identifier {
     tokenizers: String,
     workloads: String,
     traffic: String,
+    /// `traffic` without how its servers are reached.
+    unaddressed_traffic: String,
     load: String,
     phases: String,
 }
@@ -47,7 +50,10 @@ impl Identifier {
             self.unaddressed = to_string(&Value::Object(backends));
             self.tokenizers = to_string(&Value::Object(tokenizers));
             self.workloads = to_string(&Value::Object(workloads));
-            self.traffic = to_string(&tree_of_traffic(&file.traffic));
+            let mut traffic = tree_of_traffic(&file.traffic);
+            self.traffic = to_string(&traffic);
+            unaddressed_traffic(&mut traffic);
+            self.unaddressed_traffic = to_string(&traffic);
         }
         if changed(&|last| last.load == file.load) {
             self.load = to_string(&tree_normalised(&file.load));
@@ -62,14 +68,16 @@ impl Identifier {
 
     /// Hashes the tables in the order of their keys, for the digest and for the seed.
     fn hash(&self, seed: u64) -> Identity {
-        let Self { last: _, backends, unaddressed, tokenizers, workloads, traffic, load, phases } = self;
+        let Self { last: _, backends, unaddressed, tokenizers, workloads, traffic, unaddressed_traffic, load, phases } =
+            self;
         let middle =
             format!(r#","format":"{FORMAT}","generator_version":{GENERATOR_VERSION},"load":{load},"phases":{phases}"#);
-        let after = format!(r#","tokenizers":{tokenizers},"traffic":{traffic},"workloads":{workloads}}}"#);
+        let after =
+            |traffic: &str| format!(r#","tokenizers":{tokenizers},"traffic":{traffic},"workloads":{workloads}}}"#);
         let mut whole = Sha256::new_with_prefix(format!(r#"{{"backends":{backends}{middle},"seed":{seed}"#));
-        whole.update(&after);
+        whole.update(after(traffic));
         let mut unseeded = Sha256::new_with_prefix(format!(r#"{{"backends":{unaddressed}{middle}"#));
-        unseeded.update(&after);
+        unseeded.update(after(unaddressed_traffic));
         let label = hex(&unseeded.finalize());
         Identity { digest: hex(&whole.finalize()), seed: Seed::root(seed).child("point").child(&label).to_hex() }
     }
@@ -107,6 +115,9 @@ mod tests {
             ("/backends/a/url", json!("http://c")),
             ("/traffic/0/backend", json!("b")),
             ("/traffic/0/weight", json!(2)),
+            ("/traffic/0/headers", json!({ "x-team": "a" })),
+            ("/traffic/0/extra_body", json!({ "x": 2.0 })),
+            ("/backends/a/urls", json!(["http://d"])),
             ("/tokenizers/t/path", json!("u.json")),
             ("/workloads/w/tokenizer", json!("builtin")),
         ];
@@ -127,7 +138,7 @@ mod tests {
             check(&edited);
         }
         // Every edit but the name is another point.
-        assert_eq!(seen.len(), 9);
+        assert_eq!(seen.len(), 12);
         let file: ScenarioFile = serde_json::from_value(document).unwrap();
         let missing = Identifier::default().identify(file, &AssetDigests::new());
         assert_eq!(missing, Err(MissingDigest("t.json".to_owned())));

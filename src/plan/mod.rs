@@ -16,6 +16,7 @@ pub mod canonical;
 pub mod change;
 pub mod datasets;
 pub mod diff;
+pub mod distributions;
 pub mod document;
 pub mod error;
 pub mod estimate;

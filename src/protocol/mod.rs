@@ -18,7 +18,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::measure::timeline::Answer;
-use crate::scenario::file::BackendConfig;
+use crate::scenario::file::{BackendConfig, TrafficConfig};
+use crate::scenario::requests::MaxTokensKey;
 use crate::units::Nanos;
 
 /// A prompt as the workload made it.
@@ -99,6 +100,10 @@ pub struct BodyOptions {
     pub usage: bool,
     /// Ask the server to go on to `max_tokens`.
     pub ignore_eos: bool,
+    /// Ask for at least `max_tokens` too.
+    pub min_tokens: bool,
+    /// Key of the number of tokens asked.
+    pub max_tokens_key: MaxTokensKey,
     /// Further keys; they replace the protocol's own of the same name.
     pub extra: std::collections::BTreeMap<String, Value>,
 }
@@ -117,12 +122,14 @@ pub struct Kind {
 /// Every protocol there is.
 pub const KINDS: &[Kind] = &[openai::chat::KIND, openai::completions::KIND];
 
-/// The protocol of a backend.
-pub fn build(config: &BackendConfig) -> Arc<dyn Protocol> {
+/// The protocol of a backend, with the settings of one class of its traffic.
+pub fn build(config: &BackendConfig, class: Option<&TrafficConfig>) -> Arc<dyn Protocol> {
     match config {
-        BackendConfig::OpenaiChat(openai) => Arc::new(openai::chat::OpenaiChat::new(&openai::body_options(openai))),
+        BackendConfig::OpenaiChat(openai) => {
+            Arc::new(openai::chat::OpenaiChat::new(&openai::body_options(true, openai, class)))
+        }
         BackendConfig::OpenaiCompletions(openai) => {
-            Arc::new(openai::completions::OpenaiCompletions::new(&openai::body_options(openai)))
+            Arc::new(openai::completions::OpenaiCompletions::new(&openai::body_options(false, openai, class)))
         }
     }
 }
@@ -145,7 +152,7 @@ mod tests {
         for kind in KINDS {
             let example: Example = toml::from_str(kind.example).unwrap();
             let config = &example.backends["main"];
-            let protocol = build(config);
+            let protocol = build(config, None);
             assert_eq!((config.protocol(), protocol.name()), (kind.name, kind.name));
             assert!(protocol.streams(), "streaming is the default");
             assert!(protocol.path().starts_with('/') && !protocol.path().starts_with("/v1"));

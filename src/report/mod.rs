@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod csv;
+mod extent;
 pub mod junit;
 pub mod markdown;
 pub mod model;

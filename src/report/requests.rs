@@ -40,6 +40,9 @@ pub struct RequestRecord {
     pub tokens: TokensRecord,
     /// Connection opened for it or kept from an earlier request.
     pub connection: ConnectionUse,
+    /// Which of the addresses of its backend it went to, from 0; absent where that is the first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub address: u32,
     /// `stop`, `length`, … as the server said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
@@ -399,6 +402,7 @@ mod tests {
             empty_events: 0,
             tokens: TokensRecord { input_asked: 5, output_asked: 6, ..Default::default() },
             connection: ConnectionUse::Reused,
+            address: 0,
             finish_reason: Some("stop".to_owned()),
             model: None,
             retry_after_s: None,

@@ -39,6 +39,8 @@ pub(crate) fn sections(report: &Report, before: Option<&Comparison>) -> Vec<Sect
         errors(report),
         sessions(report),
         validity(report),
+        super::extent::addresses(report),
+        super::extent::lengths(report),
         client(report),
         warnings(report),
         before.and_then(difference),
@@ -139,7 +141,7 @@ fn headroom(report: &Report) -> Option<String> {
     Some(format!("{who} {} of what this machine can measure within {} ms.", percent(most.used_share), most.bound_ms))
 }
 
-fn place(point: &PointReport, axes: &[(String, String)]) -> Vec<Cell> {
+pub(super) fn place(point: &PointReport, axes: &[(String, String)]) -> Vec<Cell> {
     if axes.is_empty() {
         return vec![Cell::new(short(&point.id), Tone::Strong)];
     }
@@ -161,6 +163,7 @@ fn point_cells(point: &PointReport) -> Vec<Cell> {
         slo: point.slo.clone(),
         token_attribution: point.token_attribution,
         tokens: point.tokens,
+        lengths: point.lengths,
     };
     let name = if point.classes.len() > 1 { "all" } else { "" };
     let mut cells = class_cells(name, &class);
@@ -271,7 +274,7 @@ fn slos(report: &Report) -> Option<Section> {
 }
 
 /// Shows the place of a point on its first row only, so that the rows of a point read as a group.
-fn blank_repeated(rows: &mut [Vec<Cell>], place: usize) {
+pub(super) fn blank_repeated(rows: &mut [Vec<Cell>], place: usize) {
     let mut above: Vec<Cell> = Vec::new();
     for row in rows {
         let here = row[..place].to_vec();

@@ -86,8 +86,8 @@ pub(super) fn position(path: &[String], text: &str) -> Option<Position> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["backends", _, "api_key"] => Some(Position::ApiKey),
-        ["backends", _, "secret_headers", _] => Some(Position::SecretHeader),
-        ["backends", _, "api_key", part] | ["backends", _, "secret_headers", _, part] => {
+        ["backends" | "traffic", _, "secret_headers", _] => Some(Position::SecretHeader),
+        ["backends", _, "api_key", part] | ["backends" | "traffic", _, "secret_headers", _, part] => {
             let secret = match *part {
                 "env" => !is_variable_name(text) || is_known_key(text),
                 "prefix" => text.split_whitespace().any(|word| word.len() > 15 || is_known_key(word)),
@@ -95,11 +95,13 @@ pub(super) fn position(path: &[String], text: &str) -> Option<Position> {
             };
             secret.then_some(Position::Reference)
         }
-        ["backends", _, "headers", name] => {
+        ["backends" | "traffic", _, "headers", name] => {
             (secret_name(name) || holds_scheme(text) || is_known_key(text)).then_some(Position::Header)
         }
-        ["backends", _, "extra_body", .., name] => (secret_name(name) || is_known_key(text)).then_some(Position::Body),
-        ["backends", _, "url"] | ["store", "url"] => in_url(text),
+        ["backends" | "traffic", _, "extra_body", .., name] => {
+            (secret_name(name) || is_known_key(text)).then_some(Position::Body)
+        }
+        ["backends", _, "url"] | ["backends", _, "urls", _] | ["store", "url"] => in_url(text),
         _ => {
             let login = userinfo(text).is_some_and(|range| text[range].contains(':'));
             (login || text.split_whitespace().any(is_known_key)).then_some(Position::Text)
@@ -325,6 +327,10 @@ mod tests {
         assert_eq!(at("backends.a.headers.X-Team", "bearer x"), Some(Position::Header));
         assert_eq!(at("backends.a.headers.X-Team", "serving"), None);
         assert_eq!(at("backends.a.url", "http://u@h"), Some(Position::UserInfo));
+        assert_eq!(at("backends.a.urls.1", "http://h/v1?api-key=1"), Some(Position::Query));
+        assert_eq!(at("traffic.0.headers.X-Api-Key", "x"), Some(Position::Header));
+        assert_eq!(at("traffic.0.secret_headers.X-Team", "x"), Some(Position::SecretHeader));
+        assert_eq!(at("traffic.0.extra_body.user_token", "x"), Some(Position::Body));
         assert_eq!(at("backends.a.url", "http://h/v1?api-key=1"), Some(Position::Query));
         assert_eq!(at("backends.a.url", "http://h/@x?keyboard=1"), None);
         assert_eq!(at("store.url", "abfss://box@account.dfs.core.windows.net/p"), None);

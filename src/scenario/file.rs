@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::requests::{MaxTokensKey, SamplingConfig, ServerConfig};
 use crate::units::HumanDuration;
 use crate::workload::joint::{JointConfig, Side};
 use crate::workload::length::LengthConfig;
@@ -120,9 +121,22 @@ impl BackendConfig {
 #[serde(deny_unknown_fields)]
 pub struct OpenaiConfig {
     /// Address of the server: `http://host:port` (then `/v1` is added), `https://host/some/v1`, or
-    /// `sim:PROFILE` for the built-in simulated server.
+    /// `sim:PROFILE` for the built-in simulated server. Required unless `urls` has several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(regex(pattern = r"^(https?://.+|sim:[A-Za-z0-9._-]+(\?.*)?)$"))]
     pub url: String,
+    /// Addresses of several servers that answer alike, instead of `url`. Requests take turns among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(regex(pattern = r"^(https?://.+|sim:[A-Za-z0-9._-]+(\?.*)?)$")))]
+    pub urls: Vec<String>,
+    /// Requests that each of `urls` gets in a round of turns, in their order. Absent: one each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(range(min = 1, max = 1000)))]
+    pub url_weights: Vec<u32>,
+    /// Software of the server, where requests depend on it: how a length is forced, which keys it knows. A probe
+    /// warns when the server says that it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerConfig>,
     /// The API key, sent as `Authorization: Bearer …`; a reference, never the key itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<SecretRef>,
@@ -149,12 +163,31 @@ pub struct OpenaiConfig {
     /// Time a request may take from its first byte on the wire to the last of the answer.
     #[serde(default = "five_minutes")]
     pub timeout: HumanDuration,
-    /// Keys added to every request body, such as `temperature = 0`.
+    /// Whether answers get exactly the asked number of output tokens, by whatever the `server` understands: `ignore_eos`,
+    /// and `min_tokens` equal to `max_tokens`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_output_length: bool,
+    /// Key of the body that bounds the answer. Absent: `max_tokens`, or `max_completion_tokens` for chat with
+    /// `server = "openai"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens_key: Option<MaxTokensKey>,
+    /// How tokens are chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<SamplingConfig>,
+    /// Keys added to every request body as they are written; they replace others of the same name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra_body: BTreeMap<String, Value>,
     /// What tokens cost, for the estimate of a plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceConfig>,
+}
+
+impl OpenaiConfig {
+    /// The addresses, at least one in a checked scenario.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let one = (!self.url.is_empty()).then_some(self.url.as_str());
+        one.into_iter().chain(self.urls.iter().map(String::as_str))
+    }
 }
 
 /// Version of HTTP between `bench` and a backend.
@@ -316,6 +349,26 @@ pub struct TrafficConfig {
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub weight: f64,
+    /// How tokens are chosen, key by key over the backend's `sampling` and `extra_body`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<SamplingConfig>,
+    /// Keys added to every request body of the class, over those of the backend.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_body: BTreeMap<String, Value>,
+    /// Request headers of the class, over those of the backend. Credentials belong in `secret_headers`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Request headers of the class whose values are secrets, over those of the backend.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_headers: BTreeMap<String, SecretRef>,
+    /// Priority of the requests in the server's own queue, the key `priority` of the body: with vLLM
+    /// (`--scheduling-policy priority`) lower numbers go first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1_000_000, max = 1_000_000))]
+    pub priority: Option<i64>,
+    /// Overrides `force_output_length` of the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_output_length: Option<bool>,
     /// Deadlines and targets of the class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo: Option<SloConfig>,

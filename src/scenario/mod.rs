@@ -17,6 +17,7 @@ mod partial;
 mod pin;
 pub mod range;
 mod read;
+pub mod requests;
 mod rules;
 pub mod schema;
 mod set;

@@ -19,6 +19,7 @@ mod ranks;
 pub mod session;
 mod split;
 mod traffic;
+mod turns;
 pub mod window;
 
 pub use closed::ClosedLoop;
@@ -62,4 +63,6 @@ pub struct Content {
     pub input_tokens_counted: u32,
     /// Output tokens asked.
     pub output_tokens_asked: u32,
+    /// Which of the addresses of its backend it goes to.
+    pub address: u16,
 }

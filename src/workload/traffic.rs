@@ -18,6 +18,7 @@ use super::prompt::{PromptSource, PromptsConfig, Salt, Who};
 use super::ranks::Ranks;
 use super::session::{History, Next, Parts, Sessions, Turn};
 use super::split::{ClassSplit, unreachable_classes};
+use super::turns::Turns;
 use super::window::{self, WindowRule};
 use super::{Content, Window};
 use crate::assets::Assets;
@@ -78,6 +79,8 @@ struct Class {
     ranks: Option<Arc<Ranks>>,
     output: Option<LengthDraw>,
     sessions: Option<Sessions>,
+    /// With several addresses of its backend.
+    turns: Option<Turns>,
 }
 
 #[derive(Debug)]
@@ -175,6 +178,7 @@ impl Traffic {
             input_tokens_counted: drawn.counted,
             // Rows without an answer were left out when it decides the length.
             output_tokens_asked: asked.or(drawn.answer).unwrap_or(1),
+            address: self.address(class, id),
         }
     }
 
@@ -212,8 +216,39 @@ impl Traffic {
             input_tokens_asked: asked,
             input_tokens_counted: counted,
             output_tokens_asked: output_tokens,
+            // All of a session go to one server, whose cache may know it: they share its number.
+            address: self.address(class, id),
         };
         (content, next)
+    }
+
+    /// Which of the addresses of its backend a request goes to.
+    fn address(&self, class: u16, id: RequestId) -> u16 {
+        self.classes[usize::from(class)].turns.as_ref().map_or(0, |turns| turns.address(self.number(id)))
+    }
+
+    /// Tokens of a request's prompt and tokens asked of its answer, those of [`Traffic::content`] without its text; of a
+    /// session those of its first request.
+    ///
+    /// # Panics
+    /// When `class` is not one of [`Traffic::classes`].
+    pub fn lengths(&self, phase: Phase, id: RequestId, class: u16) -> (u32, u32) {
+        if self.has_sessions(class) {
+            let first = match id {
+                RequestId::Open { index } => RequestId::OpenSession { index, turn: 0 },
+                RequestId::Closed { user, turn } => RequestId::ClosedSession { user, session: turn, turn: 0 },
+                other => other.with_turn(0),
+            };
+            let (content, _) = self.turn(first, class, &mut History::default(), None);
+            return (content.input_tokens_asked, content.output_tokens_asked);
+        }
+        let maker = &self.classes[usize::from(class)];
+        let number = self.number(id);
+        let rank = maker.ranks.as_ref().map_or(0, |ranks| ranks.before(number));
+        let who = Who { phase, id, number, rank };
+        let (input, answer) = maker.prompts.lengths(&who);
+        let asked = maker.output.as_ref().map(|lengths| lengths.draw(&who));
+        (input, asked.or(answer).unwrap_or(1))
     }
 
     /// Supplies of prompts that can run out: datasets, and synthetic prompts of one or two tokens.
@@ -403,6 +438,15 @@ impl Builder<'_> {
         &self.scenario.workloads[&class.workload]
     }
 
+    /// Turns among the addresses of a backend, which all classes that use it take together.
+    fn turns(&self, backend: &str) -> Option<Turns> {
+        let config = self.scenario.backends.get(backend)?.openai();
+        let addresses = config.addresses().count();
+        let weights = if config.url_weights.is_empty() { vec![1; addresses] } else { config.url_weights.clone() };
+        let counted = self.scenario.traffic.iter().map(|class| class.backend == backend).collect();
+        (addresses > 1).then(|| Turns::new(Ranks::new(self.split.clone(), counted), &weights))
+    }
+
     fn load_datasets(&mut self) -> Result<(), WorkloadError> {
         for (index, class) in self.scenario.traffic.iter().enumerate() {
             let workload = self.workload(class);
@@ -499,7 +543,13 @@ impl Builder<'_> {
             mean_input_tokens: expected.unwrap_or(mean_input_tokens),
             mean_output_tokens: mean_output_tokens.unwrap_or(1.0),
         };
-        let class = Class { prompts, ranks: used.and_then(|used| used.ranks.clone()), output, sessions };
+        let class = Class {
+            prompts,
+            ranks: used.and_then(|used| used.ranks.clone()),
+            output,
+            sessions,
+            turns: self.turns(&config.backend),
+        };
         Ok((info, class, supply))
     }
 }

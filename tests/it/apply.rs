@@ -5,6 +5,7 @@ pub(crate) mod harness;
 mod interruption;
 mod llamacpp;
 mod probe;
+mod requests;
 mod runs;
 mod scenarios;
 mod secrets;

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use llm_bench::measure::timeline::{
     Answer, ConnectionUse, ContentEvent, ContentKind, Outcome, Phase, Reason, RequestId, Stamps, Timeline, Usage,
 };
-use llm_bench::measure::{Accumulator, ClassSpec, ClientFacts, EngineFacts, MeasureSpec, Metric};
+use llm_bench::measure::{Accumulator, Addresses, ClassSpec, ClientFacts, EngineFacts, MeasureSpec, Metric};
 use llm_bench::observe::provenance::BuildFacts;
 use llm_bench::observe::server::ServerFacts;
 use llm_bench::report::compare::compare;
@@ -60,6 +60,7 @@ fn timeline(index: u64, class: u16, rate: u64, broken: u64) -> Timeline {
         input_tokens_counted: Some(99),
         output_tokens_asked: 20,
         connection: ConnectionUse::Reused,
+        address: 0,
     };
     if broken > 0 && index.is_multiple_of(broken) {
         timeline.answer.outcome = Outcome::ServerError;
@@ -86,6 +87,8 @@ fn measure_spec(classes: &[&str]) -> MeasureSpec {
         errors: ErrorsConfig::default(),
         validity: ValidityConfig::default(),
         calibration: None,
+        laws: Vec::new(),
+        addresses: Addresses::default(),
     }
 }
 

@@ -42,6 +42,8 @@ pub const TEMPLATES: &[Template] = templates![
     "length-pairs",
     "length-matrix",
     "zipf-lengths",
+    "lora",
+    "replicas",
     "nightly",
 ];
 

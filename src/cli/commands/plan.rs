@@ -9,12 +9,15 @@ use crate::cli::env::Env;
 use crate::cli::exit::{Condition, Exit, ExitFlags, decide};
 use crate::cli::load::{self, PlanFile};
 use crate::cli::{output, stores};
+use crate::diagnostic::text;
 use crate::measure::rejudge;
+use crate::plan::distributions::draw;
 use crate::plan::render;
 use crate::plan::{Plan, PointState, Stored, StoredPoint, diff, states};
 use crate::report::model::{PointReport, Report, ValidityState};
 use crate::store::Store;
 use crate::store::runs::{self, RunEntry};
+use crate::workload::Library;
 
 /// Runs the command.
 pub fn run(args: &PlanArgs, env: &Env, color: ColorChoice) -> Exit {
@@ -32,6 +35,9 @@ fn show(args: &PlanArgs, env: &Env, color: ColorChoice) -> Result<Exit, Exit> {
         let old = load::plan(base, &args.scenario.sets, env, color)?;
         return difference(&old.plan, &file.plan, args);
     }
+    if let Some(point) = &args.distributions {
+        return distributions(&file, point, args, env);
+    }
     let states = compare(&file, args, env)?;
     match args.format {
         PlanFormat::Human => output::result(&render::human(&file.plan, &states, env.width)),
@@ -42,6 +48,42 @@ fn show(args: &PlanArgs, env: &Env, color: ColorChoice) -> Result<Exit, Exit> {
     }
     let work = states.is_empty() || states.iter().any(PointState::has_work);
     Ok(finish(work, args))
+}
+
+/// What a point will draw, on the side of the plan: nothing is compared with a store.
+fn distributions(file: &PlanFile, point: &str, args: &PlanArgs, env: &Env) -> Result<Exit, Exit> {
+    let points = &file.plan.points;
+    let index = match point {
+        "first" => 0,
+        id => points.iter().position(|point| point.id.starts_with(id)).ok_or_else(|| {
+            let ids: Vec<&str> = points.iter().map(|point| point.id.as_str()).collect();
+            let hint = text::suggestion(id, &ids, "the plan has").unwrap_or_default();
+            output::message(&format!("error: the plan has no point {}\nhelp: {hint}", text::quote(id)));
+            Exit::Usage
+        })?,
+    };
+    let scenario = file.plan.point_scenario(index).map_err(|error| internal(&error.to_string()))?;
+    let seed = file.plan.point_seed(index).map_err(|error| internal(&error.to_string()))?;
+    let library = Library::new(file.assets.clone());
+    let place = (points[index].id.as_str(), &points[index].coordinates);
+    let drawn = draw(&scenario, place, seed, &library).map_err(|error| {
+        output::message(&format!("error: {error}"));
+        Exit::ScenarioInvalid
+    })?;
+    match args.format {
+        PlanFormat::Json => {
+            let json = serde_json::to_string_pretty(&drawn).map_err(|error| internal(&error.to_string()))?;
+            output::result(&json);
+        }
+        PlanFormat::Human => {
+            let plan = render::human(&file.plan, &[], env.width);
+            output::result(&format!("{plan}{}", render::distributions(&drawn, env.width)));
+        }
+        PlanFormat::Markdown => {
+            output::result(&format!("```text\n{}\n```", render::distributions(&drawn, env.width).trim()));
+        }
+    }
+    Ok(Exit::Success)
 }
 
 fn finish(work: bool, args: &PlanArgs) -> Exit {

@@ -157,8 +157,15 @@ fn problems(opened: &Opened, planned: &Planned, env: &Env) -> Vec<Finding> {
     let mut problems = Vec::new();
     let file = opened.loaded.scenario.file();
     for (name, backend) in &file.backends {
-        if let Err(errors) = secrets::headers(name, backend.openai(), &env.vars, &opened.assets) {
-            problems.extend(errors.iter().map(|error| Finding::error("secrets", error.to_string())));
+        let classes = file.traffic.iter().filter(|class| class.backend == *name).map(Some);
+        for class in std::iter::once(None).chain(classes) {
+            if let Err(errors) = secrets::headers(name, backend.openai(), class, &env.vars, &opened.assets) {
+                for finding in errors.iter().map(|error| Finding::error("secrets", error.to_string())) {
+                    if !problems.contains(&finding) {
+                        problems.push(finding);
+                    }
+                }
+            }
         }
     }
     let workers = u16::try_from(default_workers()).unwrap_or(1);

@@ -22,6 +22,18 @@ codes! {
         "A histogram has `bins` or the `path` of a file, pairs have `pairs` or a `path`, a gamma law has `cv` or `sd`, and a workload has `tokens` or `input_tokens` and `output_tokens`: exactly one of the two.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, max = 4000 }",
         good: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, cv = 0.8, max = 4000 }";
+    CANNOT_FORCE = "B0441", "an output length that cannot be forced",
+        "`force_output_length` needs to know the software of the server, since each has its own way and hosted APIs have none; and stop sequences would end answers early all the same.",
+        bad: "[backends.main]\nurl = \"http://localhost:8000\"\nforce_output_length = true",
+        good: "[backends.main]\nurl = \"http://localhost:8000\"\nserver = \"vllm\"\nforce_output_length = true";
+    UNKNOWN_TO_SERVER = "B0442", "a request key that the server does not know",
+        "Servers refuse keys they do not know, or silently ignore them, and then the number is not what the scenario says. `extra_body` sends any key unchecked.",
+        bad: "[backends.main]\nurl = \"https://api.example.com/v1\"\nserver = \"openai\"\nsampling = { top_k = 20 }",
+        good: "[backends.main]\nurl = \"https://api.example.com/v1\"\nserver = \"openai\"\nsampling = { temperature = 0.2 }";
+    ADDRESSES = "B0443", "a backend needs one address, or several",
+        "A backend has `url`, or `urls` for several servers that answer alike; `url_weights` has one number for each of them.",
+        bad: "[backends.main]\nurls = [\"http://a:8000\", \"http://b:8000\"]",
+        good: "[backends.other]\nprotocol = \"openai-chat\"\nurls = [\"http://a:8000\", \"http://b:8000\"]\nurl_weights = [2, 1]\n\n[[traffic]]\nname = \"second\"\nbackend = \"other\"\nworkload = \"chat\"";
     IMPOSSIBLE_LAW = "B0405", "a law of lengths that contradicts itself",
         "The 99th percentile cannot lie below the median, and the mean or median must lie between `min` and `max`, or nearly every draw would be at a bound.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"lognormal\", median = 420, p99 = 200, max = 4000 }",

@@ -12,7 +12,7 @@ use super::facts::{ClientFacts, EngineFacts};
 use super::timeline::{
     Answer, ConnectionUse, ContentEvent, ContentKind, Outcome, Phase, RequestId, Stamps, Timeline, Usage,
 };
-use super::{Accumulator, ClassSpec, MeasureSpec};
+use super::{Accumulator, Addresses, ClassSpec, MeasureSpec};
 use crate::report::model::{ClockSource, PointReport};
 use crate::report::requests::RequestRecord;
 use crate::scenario::file::{ErrorsConfig, SloConfig, SloTargets, ValidityConfig};
@@ -65,6 +65,8 @@ fn spec(classes: Vec<ClassSpec>) -> MeasureSpec {
         errors: ErrorsConfig::default(),
         validity: ValidityConfig::default(),
         calibration: None,
+        laws: Vec::new(),
+        addresses: Addresses::default(),
     }
 }
 
@@ -108,6 +110,7 @@ fn failed(intended_ms: u64, outcome: Outcome) -> Timeline {
         input_tokens_counted: Some(11),
         output_tokens_asked: 20,
         connection: ConnectionUse::Reused,
+        address: 0,
     }
 }
 

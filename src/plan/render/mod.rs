@@ -2,12 +2,14 @@
 
 mod diff_human;
 mod diff_markdown;
+mod distributions;
 mod human;
 pub mod number;
 mod table;
 
 pub use diff_human::diff_human;
 pub use diff_markdown::diff_markdown;
+pub use distributions::distributions;
 pub use human::human;
 
 use serde_json::Value;

@@ -19,7 +19,8 @@ pub(super) enum PromptStyle {
 enum Slot {
     Model,
     Prompt,
-    MaxTokens,
+    /// The number of tokens asked, under this key.
+    Tokens(&'static str),
     /// Key and value, as JSON.
     Fixed(Vec<u8>),
 }
@@ -34,7 +35,7 @@ pub(super) struct BodyPlan {
 }
 
 impl BodyPlan {
-    /// Own keys first (`model`, the prompt, `max_tokens`, `stream`, `stream_options`, `ignore_eos`), then the
+    /// Own keys first (`model`, the prompt, `max_tokens`, `stream`, `stream_options`, `ignore_eos`, `min_tokens`), then the
     /// extra keys in the order of their names. An extra key stands in the place of the own key it replaces.
     pub(super) fn new(style: PromptStyle, options: &BodyOptions) -> Self {
         let extra = &options.extra;
@@ -43,7 +44,8 @@ impl BodyPlan {
             PromptStyle::Prompt => "prompt",
             PromptStyle::Messages => "messages",
         };
-        let mut own = vec![("model", Slot::Model), (prompt_key, Slot::Prompt), ("max_tokens", Slot::MaxTokens)];
+        let max_tokens = options.max_tokens_key.key();
+        let mut own = vec![("model", Slot::Model), (prompt_key, Slot::Prompt), (max_tokens, Slot::Tokens(max_tokens))];
         let mut add = |key: &'static str, value: Value| own.push((key, Slot::Fixed(fixed(key, &value))));
         add("stream", Value::Bool(streams));
         if streams && options.usage {
@@ -51,6 +53,9 @@ impl BodyPlan {
         }
         if options.ignore_eos {
             add("ignore_eos", Value::Bool(true));
+        }
+        if options.min_tokens {
+            own.push(("min_tokens", Slot::Tokens("min_tokens")));
         }
         let further: Vec<_> = extra.iter().filter(|(key, _)| !own.iter().any(|(name, _)| name == key)).collect();
         let mut slots: Vec<Slot> = own
@@ -83,8 +88,9 @@ impl BodyPlan {
                     out.extend_from_slice(b"\"model\":");
                     json(&mut out, ask.model);
                 }
-                Slot::MaxTokens => {
-                    out.extend_from_slice(b"\"max_tokens\":");
+                Slot::Tokens(key) => {
+                    json(&mut out, key);
+                    out.push(b':');
                     json(&mut out, &ask.max_tokens);
                 }
                 Slot::Prompt => self.prompt(&mut out, ask.prompt),
@@ -147,12 +153,11 @@ fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
 
     use super::*;
     use crate::protocol::Message;
+    use crate::scenario::requests::MaxTokensKey;
 
     fn body(style: PromptStyle, options: &BodyOptions, prompt: &Prompt) -> String {
         let bytes = BodyPlan::new(style, options).render(&Ask { model: "m", prompt, max_tokens: 5 });
@@ -162,7 +167,7 @@ mod tests {
     #[test]
     fn keys_have_a_fixed_order() {
         let text = Prompt::Text("say \"hi\"\n".into());
-        let mut options = BodyOptions { stream: true, usage: true, ignore_eos: true, extra: BTreeMap::new() };
+        let mut options = BodyOptions { stream: true, usage: true, ignore_eos: true, ..BodyOptions::default() };
         assert_eq!(
             body(PromptStyle::Prompt, &options, &text),
             r#"{"model":"m","prompt":"say \"hi\"\n","max_tokens":5,"stream":true,"stream_options":{"include_usage":true},"ignore_eos":true}"#
@@ -176,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn a_forced_length_is_asked_as_bound_and_as_least() {
+        let text = Prompt::Text("p".into());
+        let options = BodyOptions { ignore_eos: true, min_tokens: true, ..BodyOptions::default() };
+        assert_eq!(
+            body(PromptStyle::Prompt, &options, &text),
+            r#"{"model":"m","prompt":"p","max_tokens":5,"stream":false,"ignore_eos":true,"min_tokens":5}"#
+        );
+        let options = BodyOptions { max_tokens_key: MaxTokensKey::MaxCompletionTokens, ..BodyOptions::default() };
+        assert_eq!(
+            body(PromptStyle::Prompt, &options, &text),
+            r#"{"model":"m","prompt":"p","max_completion_tokens":5,"stream":false}"#
+        );
+    }
+
+    #[test]
     fn extra_keys_replace_in_place_or_follow_sorted() {
         let extra = [
             ("temperature".to_owned(), json!(0)),
@@ -183,7 +203,7 @@ mod tests {
             ("min_tokens".to_owned(), json!(3)),
             ("stream_options".to_owned(), json!({"include_usage": true, "continuous_usage_stats": true})),
         ];
-        let options = BodyOptions { stream: true, usage: true, ignore_eos: false, extra: extra.into() };
+        let options = BodyOptions { stream: true, usage: true, extra: extra.into(), ..BodyOptions::default() };
         assert_eq!(
             body(PromptStyle::Prompt, &options, &Prompt::Text("p".into())),
             r#"{"model":"other","prompt":"p","max_tokens":5,"stream":true,"stream_options":{"continuous_usage_stats":true,"include_usage":true},"min_tokens":3,"temperature":0}"#

@@ -9,14 +9,11 @@ mod usage;
 mod wire;
 
 use crate::protocol::BodyOptions;
-use crate::scenario::file::OpenaiConfig;
+use crate::scenario::file::{OpenaiConfig, TrafficConfig};
+use crate::scenario::requests::RequestOptions;
 
-/// The part of a backend's settings that shapes bodies.
-pub fn body_options(config: &OpenaiConfig) -> BodyOptions {
-    BodyOptions {
-        stream: config.stream,
-        usage: config.usage,
-        ignore_eos: config.ignore_eos,
-        extra: config.extra_body.clone(),
-    }
+/// The part of the settings of a backend and of one class of its traffic that shapes bodies.
+pub fn body_options(chat: bool, config: &OpenaiConfig, class: Option<&TrafficConfig>) -> BodyOptions {
+    let RequestOptions { body, ignore_eos, min_tokens, max_tokens_key } = RequestOptions::new(chat, config, class);
+    BodyOptions { stream: config.stream, usage: config.usage, ignore_eos, min_tokens, max_tokens_key, extra: body }
 }

@@ -4,6 +4,7 @@
 
 mod client;
 mod judgement;
+mod lengths;
 mod metric;
 mod point;
 mod provenance;
@@ -19,10 +20,11 @@ pub use judgement::{
     Bound, Errors, Goodput, Interval, JudgedBy, ReasonCount, SloReport, Validity, ValidityReason, ValidityState,
     Verdict,
 };
+pub use lengths::{LengthComparison, LengthReport, Lengths};
 pub use metric::{HistogramReport, MetricReport, Quantiles};
 pub use point::{
-    Bodies, ClassReport, Clock, ClockSource, Loop, Outcomes, PhaseReport, Phases, PointReport, Rates, SessionsReport,
-    Throughput, WallTime, Window,
+    AddressReport, Bodies, ClassReport, Clock, ClockSource, Loop, Outcomes, PhaseReport, Phases, PointReport, Rates,
+    SessionsReport, Throughput, WallTime, Window,
 };
 pub use provenance::{GitState, PlanRef, Provenance, ScenarioRef};
 pub use tokens::{Disagreement, InputTokens, OutputSources, TokenAttribution, Tokens};

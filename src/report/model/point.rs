@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{
-    ClientReport, Errors, Goodput, MetricReport, SloReport, TokenAttribution, Tokens, Validity, Verdict, Warning,
+    ClientReport, Errors, Goodput, Lengths, MetricReport, SloReport, TokenAttribution, Tokens, Validity, Verdict,
+    Warning,
 };
 use crate::measure::timeline::Outcome;
 use crate::measure::validity::OUTCOMES_SUM;
@@ -71,8 +72,14 @@ pub struct PointReport {
     /// Token counts and their sources.
     #[serde(default)]
     pub tokens: Tokens,
+    /// Lengths of the measured requests, beside the laws they were drawn from; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<Lengths>,
     /// The same by traffic class.
     pub classes: BTreeMap<String, ClassReport>,
+    /// Measured requests by address, of backends with several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressReport>,
     /// Requests outside the window.
     #[serde(default)]
     pub phases: Phases,
@@ -120,6 +127,20 @@ pub struct ClassReport {
     /// Token counts and their sources.
     #[serde(default)]
     pub tokens: Tokens,
+    /// Lengths of its measured requests, beside the laws they were drawn from; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<Lengths>,
+}
+
+/// Measured requests to one of the addresses of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AddressReport {
+    /// The backend.
+    pub backend: String,
+    /// Its address, as the scenario has it; a number tells equal ones apart.
+    pub url: String,
+    /// How the requests to it ended; `planned` is how many had their turn there.
+    pub outcomes: Outcomes,
 }
 
 /// What request bodies depend on beside the plan.

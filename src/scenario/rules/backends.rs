@@ -1,5 +1,7 @@
 //! Rules of `[backends]`: timeouts, secrets, headers.
 
+use std::collections::BTreeMap;
+
 use super::Rules;
 use crate::diagnostic::text::quote;
 use crate::diagnostic::{Diagnostic, codes};
@@ -24,8 +26,14 @@ pub(super) fn check(rules: &mut Rules<'_>) {
             source(rules, &["backends", name, "secret_headers", header], secret);
         }
         if !backend.headers.is_empty() || !backend.secret_headers.is_empty() {
-            headers(rules, name, backend);
+            let tables = HeaderTables {
+                plain: &backend.headers,
+                secret: &backend.secret_headers,
+                api_key: backend.api_key.is_some(),
+            };
+            headers(rules, &["backends", name], &format!("backends.{name}"), &tables);
         }
+        addresses(rules, name, backend);
     }
 }
 
@@ -40,7 +48,7 @@ fn timeout(rules: &mut Rules<'_>, name: &str, timeout: HumanDuration) {
     }
 }
 
-fn source(rules: &mut Rules<'_>, path: &[&str], secret: &SecretRef) {
+pub(super) fn source(rules: &mut Rules<'_>, path: &[&str], secret: &SecretRef) {
     let what = match (&secret.env, &secret.file) {
         (Some(_), None) | (None, Some(_)) => return,
         (Some(_), Some(_)) => "has two sources",
@@ -50,18 +58,47 @@ fn source(rules: &mut Rules<'_>, path: &[&str], secret: &SecretRef) {
     rules.at_value(path, "exactly one of `env` and `file`", diagnostic);
 }
 
-fn headers(rules: &mut Rules<'_>, name: &str, backend: &OpenaiConfig) {
-    let plain = backend.headers.iter().map(|(header, value)| ("headers", header, Some(value.as_str())));
-    let secret = backend.secret_headers.keys().map(|header| ("secret_headers", header, None));
+/// One address, or several with as many weights.
+fn addresses(rules: &mut Rules<'_>, name: &str, backend: &OpenaiConfig) {
+    let both = !backend.url.is_empty() && !backend.urls.is_empty();
+    if both || (backend.url.is_empty() && backend.urls.is_empty()) {
+        let what = if both { "has both `url` and `urls`" } else { "needs `url`, or `urls` for several servers" };
+        let diagnostic = Diagnostic::error(&codes::ADDRESSES, format!("`backends.{name}` {what}"));
+        match both {
+            true => rules.at_key(&["backends", name, "urls"], "exactly one of the two", diagnostic),
+            false => rules.at_value(&["backends", name], "", diagnostic),
+        }
+    }
+    if !backend.url_weights.is_empty() && backend.url_weights.len() != backend.urls.len() {
+        let (weights, urls) = (backend.url_weights.len(), backend.urls.len());
+        let message = format!("`backends.{name}` has {urls} `urls` and {weights} `url_weights`");
+        let diagnostic = Diagnostic::error(&codes::ADDRESSES, message);
+        rules.at_value(&["backends", name, "url_weights"], "as many weights as addresses", diagnostic);
+    }
+}
+
+/// The headers of one table.
+pub(super) struct HeaderTables<'a> {
+    pub(super) plain: &'a BTreeMap<String, String>,
+    pub(super) secret: &'a BTreeMap<String, SecretRef>,
+    /// Whether `Authorization` is sent anyway.
+    pub(super) api_key: bool,
+}
+
+/// Checks the headers of the table at `top`, which messages call `shown`.
+pub(super) fn headers(rules: &mut Rules<'_>, top: &[&str; 2], shown: &str, tables: &HeaderTables<'_>) {
+    let plain = tables.plain.iter().map(|(header, value)| ("headers", header, Some(value.as_str())));
+    let secret = tables.secret.keys().map(|header| ("secret_headers", header, None));
+    let [first, second] = *top;
     let mut seen: Vec<(String, [&str; 2])> = Vec::new();
-    if backend.api_key.is_some() {
+    if tables.api_key {
         seen.push(("authorization".to_owned(), ["api_key", ""]));
     }
     for (table, header, value) in plain.chain(secret) {
-        let path = ["backends", name, table, header.as_str()];
+        let path = [first, second, table, header.as_str()];
         let lower = header.to_ascii_lowercase();
         if let Some(fault) = header_fault(header, value) {
-            let message = format!("{} of `backends.{name}.{table}` is {fault}", quote(header));
+            let message = format!("{} of `{shown}.{table}` is {fault}", quote(header));
             let diagnostic = Diagnostic::error(&codes::HEADER, message);
             match fault {
                 "not a header value" => rules.at_value(&path, "visible ASCII characters only", diagnostic),
@@ -71,8 +108,7 @@ fn headers(rules: &mut Rules<'_>, name: &str, backend: &OpenaiConfig) {
             let message = format!("{} cannot be set: it frames the request", quote(header));
             rules.at_key(&path, "", Diagnostic::error(&codes::HEADER, message));
         } else if let Some((_, [place, twin])) = seen.iter().find(|(other, _)| *other == lower) {
-            let other: &[&str] =
-                if twin.is_empty() { &["backends", name, place] } else { &["backends", name, place, twin] };
+            let other: &[&str] = if twin.is_empty() { &[first, second, place] } else { &[first, second, place, twin] };
             let also = rules.origin(other);
             let diagnostic = Diagnostic::error(&codes::HEADER, format!("the header {} is set twice", quote(header)))
                 .also(

@@ -7,6 +7,7 @@ mod lengths;
 mod load;
 mod names;
 mod phases;
+mod requests;
 mod sessions;
 mod slo;
 mod usage;
@@ -26,6 +27,7 @@ pub(super) fn run(partial: &Partial<'_>, document: &Document, found: &mut Diagno
     lengths::check(&mut rules);
     sessions::check(&mut rules);
     backends::check(&mut rules);
+    requests::check(&mut rules);
     slo::check(&mut rules);
     load::check(&mut rules);
 }

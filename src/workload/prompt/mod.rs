@@ -58,6 +58,12 @@ pub enum Salt {
 pub(crate) trait PromptSource: Debug + Send + Sync {
     /// The prompt of one request: a pure function of the seeds in it and in the source.
     fn draw(&self, who: &Who) -> Drawn;
+
+    /// Tokens asked of the prompt and of the recorded answer, as [`PromptSource::draw`] has them.
+    fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
+        let drawn = self.draw(who);
+        (drawn.asked, drawn.answer)
+    }
 }
 
 /// The request a prompt is for.

@@ -180,6 +180,10 @@ impl PromptSource for SyntheticSource {
         };
         Drawn { text, asked, counted: u32::try_from(counted).unwrap_or(u32::MAX), answer: None }
     }
+
+    fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
+        (self.lengths.draw(who), None)
+    }
 }
 
 /// A row of piece numbers that can grow from its own generator.

@@ -161,3 +161,79 @@ fn a_judgement_that_makes_a_measurement_unusable_is_work() {
     let shown = desk.bench(&["plan", "tried.toml", "--detailed-exitcode"]).code(2);
     assert_eq!(states(&shown.out), ["new", "new"], "{}", shown.out);
 }
+
+#[test]
+fn the_distributions_of_a_point_are_those_of_its_requests() {
+    let desk = Desk::new();
+    desk.bench(&["init", "multi-model"]).code(0);
+    let ask = |width: &str, args: &[&str]| {
+        let mut all = vec!["plan", "multi-model.toml"];
+        all.extend(args);
+        let folder = Desk { folder: tempfile::tempdir().unwrap(), vars: vec![("COLUMNS", width.to_owned())] };
+        folder.write("multi-model.toml", &desk.read("multi-model.toml"));
+        folder.bench(&all).code(0)
+    };
+    for width in [80, 120] {
+        let shown = ask(&width.to_string(), &["--distributions"]);
+        assert!(shown.err.is_empty(), "{}", shown.err);
+        for text in [
+            "will draw, in the ",
+            "chat, ",
+            "classify, ",
+            "input tokens: mean ",
+            "(law ",
+            "gaps, ms: mean ",
+            "cv of the gaps",
+            "█",
+        ] {
+            assert!(shown.out.contains(text), "no {text:?}: {}", shown.out);
+        }
+        let drawn = shown.out.split("will draw").nth(1).unwrap();
+        assert!(drawn.lines().all(|line| line.chars().count() <= width), "{}", shown.out);
+        // Wide terminals have inputs and outputs side by side.
+        assert_eq!(
+            drawn.lines().any(|line| line.contains("input tokens") && line.contains("output tokens")),
+            width == 120
+        );
+    }
+    let json: Value = serde_json::from_str(&ask("80", &["--distributions", "--format", "json"]).out).unwrap();
+    assert_eq!(json["format"], "bench.distributions/1");
+    let classify = &json["classes"]["classify"];
+    // 100 … 300 uniform, answers of 4 tokens.
+    let input = &classify["input_tokens"];
+    assert!(input["min"].as_f64() >= Some(100.0) && input["max"].as_f64() <= Some(300.0), "{input}");
+    assert_eq!((&input["law_mean"], &classify["output_tokens"]["mean"]), (&200.0.into(), &4.0.into()));
+    let counted: u64 = input["bins"].as_array().unwrap().iter().map(|bin| bin["count"].as_u64().unwrap()).sum();
+    assert_eq!(classify["requests"], counted);
+    let all: u64 = json["classes"].as_object().unwrap().values().map(|class| class["requests"].as_u64().unwrap()).sum();
+    assert_eq!((&json["requests"], &json["window_requests"]), (&all.into(), &all.into()));
+    // Another point by the beginning of its id; one that is not there is named.
+    let plan: Value = serde_json::from_str(&ask("80", &["--format", "json"]).out).unwrap();
+    let second = plan["points"][1]["id"].as_str().unwrap();
+    let option = format!("--distributions={}", &second[..6]);
+    let json: Value = serde_json::from_str(&ask("80", &[&option, "--format", "json"]).out).unwrap();
+    assert_eq!(json["point"], second);
+    desk.bench(&["plan", "multi-model.toml", "--distributions=nowhere"]).code(64).says("no point `nowhere`");
+}
+
+#[test]
+fn distributions_of_users_and_of_files_of_lengths() {
+    let desk = Desk::new();
+    let text = super::SCENARIO.replace("kind = \"constant\"\nrate_per_s = 50", "kind = \"users\"\nusers = 3").replace(
+        "input_tokens = { kind = \"fixed\", value = 16 }\noutput_tokens = { kind = \"fixed\", value = 4 }",
+        "tokens = { kind = \"pairs\", path = \"pairs.csv\" }",
+    );
+    desk.write("tried.toml", &text);
+    desk.write("pairs.csv", "input_tokens,output_tokens\n16,4\n2000,8\n");
+    let json: Value =
+        serde_json::from_str(&desk.bench(&["plan", "tried.toml", "--distributions", "--format", "json"]).code(0).out)
+            .unwrap();
+    assert_eq!((json.get("arrivals"), json.get("window_requests")), (None, None));
+    let input = &json["classes"]["base"]["input_tokens"];
+    assert_eq!((&input["count"], &input["law_mean"], &input["max"]), (&10_000.into(), &1008.0.into(), &2000.0.into()));
+    desk.bench(&["plan", "tried.toml", "--distributions"]).code(0).shows("the first 10,000 requests of its users");
+    // A wrong file stops the plan, with its line.
+    desk.write("pairs.csv", "input_tokens,output_tokens\n16,4\n2000\n");
+    desk.bench(&["plan", "tried.toml"]).code(65).says("B0840").says("line 3: found 1 fields, expected 2");
+    desk.bench(&["validate", "tried.toml"]).code(65).says("B0840");
+}
