@@ -21,7 +21,7 @@ use crate::simulator::child::{ChildOptions, SimProcess};
 use crate::simulator::config::SimConfig;
 use crate::transport::http_client::HttpClient;
 use crate::transport::{Direct, HttpVersion, Stamping};
-use crate::workload::load::LoadConfig;
+use crate::workload::load::{LoadConfig, MaxInFlight};
 
 /// A backend that is ready to be measured, with what one class of its traffic asks for.
 #[derive(Clone, Debug)]
@@ -221,7 +221,8 @@ impl Servers {
     /// # Errors
     /// When the point was not prepared.
     pub fn targets(&self, file: &ScenarioFile) -> Result<Vec<Target>, ApplyError> {
-        let whole: f64 = file.traffic.iter().map(|class| class.weight).sum();
+        let common = file.traffic.iter().filter(|class| class.load.is_none());
+        let whole: f64 = common.map(|class| class.weight).sum();
         file.traffic
             .iter()
             .map(|class| {
@@ -237,10 +238,14 @@ impl Servers {
                     model: probed.model.clone(),
                     timeout: backend.openai().timeout.get(),
                     version: version(backend),
-                    connections_ahead: connections_ahead(
-                        &file.load,
-                        class.weight / whole / f64::from(u32::try_from(ready.roots.len()).unwrap_or(1)),
-                    ),
+                    connections_ahead: {
+                        let bound = file.load.max_in_flight();
+                        let each = 1.0 / f64::from(u32::try_from(ready.roots.len()).unwrap_or(1));
+                        match &class.load {
+                            Some(load) => connections_ahead(load, bound, each),
+                            None => connections_ahead(&file.load, bound, class.weight / whole * each),
+                        }
+                    },
                 })
             })
             .collect()
@@ -260,17 +265,18 @@ impl Servers {
 
 /// Connections that a class with this share of the load gets before the clock starts.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float to integer cast saturates")]
-fn connections_ahead(load: &LoadConfig, share: f64) -> u32 {
+fn connections_ahead(load: &LoadConfig, bound: Option<&MaxInFlight>, share: f64) -> u32 {
     let all = match load {
-        LoadConfig::Users(users) => f64::from(users.users),
+        LoadConfig::Users(users) => f64::from(users.most()),
         LoadConfig::Burst(burst) => f64::from(burst.size),
         LoadConfig::Constant(_)
         | LoadConfig::Poisson(_)
         | LoadConfig::Gamma(_)
         | LoadConfig::Weibull(_)
-        | LoadConfig::Trace(_) => f64::from(OPEN_LOOP_CONNECTIONS_AHEAD),
+        | LoadConfig::Trace(_)
+        | LoadConfig::Classes(_) => f64::from(OPEN_LOOP_CONNECTIONS_AHEAD),
     };
-    let all = load.max_in_flight().map_or(all, |bound| all.min(f64::from(bound.limit)));
+    let all = bound.map_or(all, |bound| all.min(f64::from(bound.limit)));
     (all * share).ceil() as u32
 }
 

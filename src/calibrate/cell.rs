@@ -272,7 +272,7 @@ impl Shape {
         let measure =
             MeasureConfig { duration: Some(HumanDuration::from(duration)), requests: None, ..MeasureConfig::default() };
         let rule = WindowRule::new(&measure, ramp_ns + length + SETTLE);
-        let plan = LoopPlan::Closed(ClosedLoop { users: streams, think_time_ns: 0, ramp_ns, rule });
+        let plan = LoopPlan::Closed(ClosedLoop { users: streams, think_time_ns: 0, ramp_ns, rule, shape: None });
         let events_per_s = f64::from(streams) * f64::from(tokens) / (length as f64 / NANOS_PER_SEC as f64);
         Self { beat: Beat { ttft_ns: TTFT_STREAM, itl_ns }, tokens, length, plan, events_per_s }
     }
@@ -295,7 +295,7 @@ impl Shape {
             measured_by_class: vec![measured],
         };
         let schedule = Arc::new(move || {
-            let arrivals = (0..).map(move |index| Arrival { index, at: at(index), class: 0 });
+            let arrivals = (0..).map(move |index| Arrival { index, place: index, at: at(index), class: 0 });
             Box::new(arrivals) as crate::engine::Schedule
         });
         Self {

@@ -119,9 +119,9 @@ pub(super) fn open(job: &Job, window: &Arc<Window>, worker: usize) -> std::io::R
     let thread = thread::Builder::new().name(format!("bench-prepare-{worker}")).spawn(move || {
         priority::behind_workers();
         let LoopPlan::Open { schedule, .. } = &job.plan else { return };
-        let mine = schedule().filter(|arrival| arrival.index % job.workers as u64 == worker as u64);
+        let mine = schedule().filter(|arrival| arrival.place % job.workers as u64 == worker as u64);
         for arrival in mine {
-            let phase = window.phase(arrival.index);
+            let phase = window.phase(arrival.place);
             let prepared = if job.source.has_sessions(arrival.class) {
                 // What the later turns build on is made again where their bodies are, if there are any.
                 let id = RequestId::OpenSession { index: arrival.index, turn: 0 };

@@ -203,6 +203,9 @@ fn supervise(
             () = window_over(job, &window, clock) => (false, None),
         };
         let now = clock.now();
+        if early.is_some() {
+            window.all_left(now);
+        }
         no_more.cancel();
         let ends = if let Some(ends) = early {
             ends
@@ -325,7 +328,7 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
                 }
             }
             LoopPlan::Closed(plan) => {
-                Bodies::Closed(closed::Lineup::new(prepare::turns(job, worker).map_err(setup)?, *plan, share))
+                Bodies::Closed(closed::Lineup::new(prepare::turns(job, worker).map_err(setup)?, plan.clone(), share))
             }
         };
         // Timers before connections, which may take every descriptor that is left.

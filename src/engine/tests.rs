@@ -15,6 +15,8 @@ use crate::transport::{Cancel, Exchange, ExchangeFuture, Outgoing};
 use crate::units::HumanDuration;
 use crate::workload::WindowRule;
 
+mod shapes;
+
 const MS: Nanos = 1_000_000;
 
 /// The body is the identity, so a test can see what was sent.
@@ -137,7 +139,7 @@ impl Transport for Script {
 }
 
 fn every(gap: Nanos) -> ScheduleFactory {
-    Arc::new(move || Box::new((0..).map(move |index| Arrival { index, at: index * gap, class: 0 })))
+    Arc::new(move || Box::new((0..).map(move |index| Arrival { index, place: index, at: index * gap, class: 0 })))
 }
 
 fn job(plan: LoopPlan, script: &Script, workers: usize) -> Job {
@@ -284,7 +286,7 @@ fn load_goes_on_while_the_last_measured_requests_finish() {
 }
 
 fn closed_plan(users: u32, measure: &MeasureConfig) -> LoopPlan {
-    LoopPlan::Closed(ClosedLoop { users, ramp_ns: 0, think_time_ns: 0, rule: WindowRule::new(measure, 0) })
+    LoopPlan::Closed(ClosedLoop { users, ramp_ns: 0, think_time_ns: 0, rule: WindowRule::new(measure, 0), shape: None })
 }
 
 #[test]

@@ -91,9 +91,9 @@ impl Window {
     }
 
     /// Phase of an open-loop arrival: a function of its place in the schedule alone.
-    pub(super) fn phase(&self, index: u64) -> Phase {
+    pub(super) fn phase(&self, place: u64) -> Phase {
         match &self.kind {
-            Kind::Open(window) => window.phase(index),
+            Kind::Open(window) => window.phase(place),
             Kind::Closed(_) => Phase::Measure,
         }
     }
@@ -134,6 +134,13 @@ impl Window {
             && rule.ended(at, self.planned())
         {
             self.close(at);
+        }
+    }
+
+    /// Every user of a closed loop has left for good: nothing more comes due in the window.
+    pub(super) fn all_left(&self, at: Nanos) {
+        if matches!(self.kind, Kind::Closed(_)) && self.end().is_none() {
+            self.close(at.max(self.start + 1));
         }
     }
 
@@ -178,7 +185,7 @@ mod tests {
 
     fn closed(config: &MeasureConfig) -> Window {
         let rule = WindowRule::new(config, 100 * MS);
-        Window::new(&LoopPlan::Closed(ClosedLoop { users: 1, ramp_ns: 0, think_time_ns: 0, rule }))
+        Window::new(&LoopPlan::Closed(ClosedLoop { users: 1, ramp_ns: 0, think_time_ns: 0, rule, shape: None }))
     }
 
     fn none() -> MeasureConfig {

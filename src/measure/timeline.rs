@@ -12,7 +12,7 @@ use crate::units::Nanos;
 pub enum RequestId {
     /// Open loop: position in the global schedule, warm-up included.
     Open {
-        /// Arrival index.
+        /// Number in its stream: the common load, or the load of its class alone.
         index: u64,
     },
     /// Closed loop: the user's n-th request.

@@ -4,10 +4,11 @@
 //! machine has, what to do. A number of a sweep that fits nowhere is named once, with its worst point.
 
 use crate::plan::Plan;
-use crate::plan::estimate::{Estimate, NOMINAL_OUTPUT_TOKENS, NOMINAL_TPOT_S, NOMINAL_TTFT_S};
+use crate::plan::estimate::{Estimate, NOMINAL_OUTPUT_TOKENS, NOMINAL_TPOT_S, NOMINAL_TTFT_S, class_shares};
 use crate::scenario::file::ScenarioFile;
 use crate::simulator::SimConfig;
 use crate::workload::load::LoadConfig;
+use crate::workload::load::burst::Burst;
 
 mod machine;
 #[cfg(test)]
@@ -182,15 +183,12 @@ impl Demand {
         let asked = |streams: u32| Streams::Asked(u64::from(streams).min(bound.unwrap_or(u64::MAX)));
         let (requests_per_s, streams) = match &file.load {
             LoadConfig::Users(load) => {
-                let turn_s = answer_s + load.think_time.get().as_secs_f64();
-                let streams = asked(load.users);
-                let free = f64::from(load.users) / turn_s;
+                let turn_s = answer_s + load.mean_think_s();
+                let streams = asked(load.most());
+                let free = f64::from(load.most()) / turn_s;
                 (free.min(streams.count() as f64 / answer_s), streams)
             }
-            LoadConfig::Burst(load) => {
-                let every_s = load.every.map_or(f64::INFINITY, |every| every.get().as_secs_f64());
-                (f64::from(load.size) / every_s, asked(load.size))
-            }
+            LoadConfig::Burst(load) => (per_second(load), asked(load.size)),
             load @ (LoadConfig::Constant(_)
             | LoadConfig::Poisson(_)
             | LoadConfig::Gamma(_)
@@ -199,9 +197,21 @@ impl Demand {
                 // A trace has no rate of its own in the scenario: its mean over the window.
                 let mean_per_s = estimate.measure_requests as f64 / estimate.window_s.max(1e-9);
                 let rate_per_s = load.peak_rate_per_s().unwrap_or(mean_per_s);
-                (rate_per_s, Streams::open(rate_per_s, bound, answer_s))
+                (rate_per_s, Streams::open(rate_per_s, 0, bound, answer_s))
             }
+            LoadConfig::Classes(_) => (0.0, Streams::Asked(0)),
         };
+        let own = file.traffic.iter().filter_map(|class| class.load.as_ref());
+        let (requests_per_s, streams) = own.fold((requests_per_s, streams), |(rate_per_s, streams), load| {
+            let (size, more_per_s) = match load {
+                LoadConfig::Burst(load) => (u64::from(load.size), per_second(load)),
+                load => (0, load.peak_rate_per_s().unwrap_or(0.0)),
+            };
+            let at_once = size + streams.at_once();
+            (rate_per_s + more_per_s, Streams::open(rate_per_s + more_per_s, at_once, bound, answer_s))
+        });
+        let bursts = |load: &LoadConfig| matches!(load, LoadConfig::Burst(_));
+        let any_burst = bursts(&file.load) || file.traffic.iter().any(|class| class.load.as_ref().is_some_and(bursts));
         let servers = Servers::of(file);
         Self {
             id: id.to_owned(),
@@ -211,22 +221,32 @@ impl Demand {
             // An answer whose length nobody knows is not counted: it must not refuse a plan.
             events_per_s: requests_per_s * servers.streamed_share * mean.unwrap_or(0.0),
             nominal: matches!(file.load, LoadConfig::Users(_)),
-            burst: match &file.load {
-                LoadConfig::Burst(_) if servers.local => Some(streams.count()),
-                _ => None,
-            },
+            burst: (any_burst && servers.local).then(|| streams.count()),
         }
     }
 }
 
 impl Streams {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate of a count, saturating")]
-    fn open(rate_per_s: f64, bound: Option<u64>, answer_s: f64) -> Self {
+    fn open(rate_per_s: f64, at_once: u64, bound: Option<u64>, answer_s: f64) -> Self {
         match bound {
             Some(bound) => Self::Allowed(bound),
-            None => Self::Assumed { streams: (rate_per_s * answer_s).ceil() as u64, answer_s },
+            None => Self::Assumed { streams: at_once + (rate_per_s * answer_s).ceil() as u64, answer_s },
         }
     }
+
+    /// Those of bursts.
+    fn at_once(self) -> u64 {
+        match self {
+            Self::Asked(streams) => streams,
+            Self::Allowed(_) | Self::Assumed { .. } => 0,
+        }
+    }
+}
+
+/// Requests of repeated bursts per second; of the first one, where they grow.
+fn per_second(load: &Burst) -> f64 {
+    load.every.map_or(0.0, |every| f64::from(load.size) / every.get().as_secs_f64())
 }
 
 /// Where the traffic of a point goes.
@@ -241,15 +261,14 @@ struct Servers {
 
 impl Servers {
     fn of(file: &ScenarioFile) -> Self {
-        let total: f64 = file.traffic.iter().map(|class| class.weight).sum();
+        let by_class = class_shares(file);
         let mut shares = std::collections::BTreeMap::<String, f64>::new();
         let (mut streamed_share, mut local) = (0.0, false);
-        for class in &file.traffic {
+        for (class, share) in file.traffic.iter().zip(by_class) {
             let Some(backend) = file.backends.get(&class.backend).map(crate::scenario::file::BackendConfig::openai)
             else {
                 continue;
             };
-            let share = if total > 0.0 { class.weight / total } else { 0.0 };
             let addresses: Vec<&str> = backend.addresses().collect();
             let share_of_one = share / addresses.len().max(1) as f64;
             for (place, spelled) in addresses.into_iter().enumerate() {

@@ -7,9 +7,10 @@ use crate::plan::sample::{SampleGap, gaps};
 use crate::scenario::file::{MeasureConfig, PriceConfig, ScenarioFile, TrafficConfig, WorkloadConfig};
 use crate::workload::joint::Side;
 use crate::workload::load::LoadConfig;
+use crate::workload::load::users::Users;
 use crate::workload::prompt::PromptsConfig;
 use crate::workload::session::Expected;
-use crate::workload::{Problem, Replay};
+use crate::workload::{LoadStream, Problem, Replay, load_streams};
 
 /// Nominal time to first token, seconds: used where the server decides how fast requests come.
 pub const NOMINAL_TTFT_S: f64 = 0.25;
@@ -105,30 +106,50 @@ impl DatasetFacts for NoDatasets {
 /// What the point `file` is expected to take.
 pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
     let classes = classes(file, datasets);
-    let service_s: f64 = classes.iter().map(|class| class.share * class.service_s).sum();
-    let arrivals =
-        Arrivals { load: &file.load, replay: datasets.replay(file), warmup_s: seconds(file.phases.warmup), service_s };
-    let (window_s, measured) = window(&file.phases.measure, &arrivals);
-    let window_end_s = arrivals.warmup_s + window_s;
+    let loads = Loads::of(file, datasets.replay(file), |class| classes[class].service_s);
+    let warmup_s = loads.warmup_s;
+    let (window_s, measured) = window(&file.phases.measure, &loads);
+    let window_end_s = warmup_s + window_s;
     let drain_max_s = seconds(file.phases.drain.max);
     let slowest_s = classes.iter().filter(|class| class.share > 0.0).map(|class| class.service_s).fold(0.0, f64::max);
     let drain_s = slowest_s.min(drain_max_s);
-    let warmup = arrivals.between(0.0, arrivals.warmup_s);
-    let drain = arrivals.between(window_end_s, window_end_s + drain_s);
-    let spans = [(0.0, arrivals.warmup_s), (arrivals.warmup_s, window_end_s), (window_end_s, window_end_s + drain_s)];
-    let requests = |class: &Class<'_>| {
-        let later: f64 = spans.iter().map(|span| class.later_turns(&arrivals, *span)).sum();
-        class.share * (warmup + measured + drain) + later
+    let warmup = loads.between(0.0, warmup_s);
+    let drain = loads.between(window_end_s, window_end_s + drain_s);
+    // A window that holds a number of requests holds the expected mix of them.
+    let expected = loads.in_window(window_s);
+    let scale = if expected > 0.0 { measured / expected } else { 1.0 };
+    let streams: Vec<Stream<'_>> = loads
+        .streams
+        .iter()
+        .map(|stream| {
+            let alone = loads.streams.len() == 1;
+            let measured = if alone { measured } else { stream.in_window(window_s) * scale };
+            let other = stream.between(0.0, warmup_s) + stream.between(window_end_s, window_end_s + drain_s);
+            Stream { shares: &stream.shares, measured, requests: other + measured }
+        })
+        .collect();
+    let spans = [(0.0, warmup_s), (warmup_s, window_end_s), (window_end_s, window_end_s + drain_s)];
+    let later_of = |index: usize, span| {
+        let serving = loads.streams.iter().filter(|stream| stream.shares[index] > 0.0);
+        serving.map(|stream| classes[index].later_turns(stream, span)).sum::<f64>()
     };
-    let later = |span| classes.iter().map(|class| class.later_turns(&arrivals, span)).sum::<f64>();
+    let later = |span| (0..classes.len()).map(|index| later_of(index, span)).sum::<f64>();
+    let requests = |index: usize| {
+        let first: f64 = streams.iter().map(|stream| stream.shares[index] * stream.requests).sum();
+        first + spans.iter().map(|span| later_of(index, *span)).sum::<f64>()
+    };
     let total = |tokens: &dyn Fn(&Class<'_>) -> Option<f64>| -> Option<u64> {
-        classes.iter().map(|class| Some(requests(class) * tokens(class)?)).sum::<Option<f64>>().map(count)
+        let of = |(index, class): (usize, &Class<'_>)| Some(requests(index) * tokens(class)?);
+        classes.iter().enumerate().map(of).sum::<Option<f64>>().map(count)
     };
-    let costs: Vec<Option<f64>> = classes.iter().map(|class| class.cost_usd(requests(class))).collect();
+    let costs: Vec<Option<f64>> =
+        classes.iter().enumerate().map(|(index, class)| class.cost_usd(requests(index))).collect();
     let too_small = classes
         .iter()
-        .filter_map(|class| {
-            let measured = measured * class.share + class.later_turns(&arrivals, spans[1]);
+        .enumerate()
+        .filter_map(|(index, class)| {
+            let first: f64 = streams.iter().map(|stream| stream.shares[index] * stream.measured).sum();
+            let measured = first + later_of(index, spans[1]);
             Some(gaps(&class.config.name, class.config.slo.as_ref()?, measured, class.output_tokens))
         })
         .flatten()
@@ -138,13 +159,12 @@ pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
         measure_requests: count(measured + later(spans[1])),
         drain_requests: count(drain + later(spans[2])),
         drain_requests_max: count(
-            arrivals.between(window_end_s, window_end_s + drain_max_s)
-                + later((window_end_s, window_end_s + drain_max_s)),
+            loads.between(window_end_s, window_end_s + drain_max_s) + later((window_end_s, window_end_s + drain_max_s)),
         ),
         input_tokens: total(&|class| class.input_tokens),
         output_tokens: total(&|class| class.output_tokens),
         window_s,
-        wall_s: arrivals.warmup_s + window_s + drain_s,
+        wall_s: warmup_s + window_s + drain_s,
         cost_usd: costs.iter().any(Option::is_some).then(|| costs.iter().flatten().sum()),
         cost_partial: costs.iter().any(Option::is_some) && costs.iter().any(Option::is_none),
         nominal: matches!(file.load, LoadConfig::Users(_)),
@@ -152,9 +172,33 @@ pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
     }
 }
 
+/// Share of the requests of the measured window that each class is expected to get.
+pub fn class_shares(file: &ScenarioFile) -> Vec<f64> {
+    let loads = Loads::of(file, None, |_| NOMINAL_TTFT_S);
+    let (window_s, _) = window(&file.phases.measure, &loads);
+    let mut shares = vec![0.0; file.traffic.len()];
+    let alone = loads.streams.len() == 1;
+    for stream in &loads.streams {
+        let requests = if alone { 1.0 } else { stream.in_window(window_s) };
+        for (share, own) in shares.iter_mut().zip(&stream.shares) {
+            *share += own * requests;
+        }
+    }
+    let total: f64 = shares.iter().sum();
+    shares.iter().map(|share| if total > 0.0 { share / total } else { 0.0 }).collect()
+}
+
+/// What one stream is expected to send.
+struct Stream<'a> {
+    shares: &'a [f64],
+    measured: f64,
+    requests: f64,
+}
+
 /// What an estimate needs to know of a traffic class.
 struct Class<'a> {
     config: &'a TrafficConfig,
+    /// Share of the load that serves it.
     share: f64,
     input_tokens: Option<f64>,
     output_tokens: Option<f64>,
@@ -188,7 +232,7 @@ impl Class<'_> {
 }
 
 fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class<'a>> {
-    let weights: f64 = file.traffic.iter().map(|class| class.weight).sum();
+    let weights: f64 = file.traffic.iter().filter(|class| class.load.is_none()).map(|class| class.weight).sum();
     let class = |config: &'a TrafficConfig| {
         let workload = file.workloads.get(&config.workload);
         let dataset = workload
@@ -202,7 +246,11 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
         let session = workload.and_then(|workload| Some(workload.session.as_ref()?.expected(input?, output?)));
         Class {
             config,
-            share: if weights > 0.0 { config.weight / weights } else { 0.0 },
+            share: match &config.load {
+                Some(_) => 1.0,
+                None if weights > 0.0 => config.weight / weights,
+                None => 0.0,
+            },
             input_tokens: session
                 .as_ref()
                 .map(|session| session.input_tokens)
@@ -217,11 +265,67 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
     file.traffic.iter().map(class).collect()
 }
 
+/// Expected arrivals of all loads of a point.
+struct Loads<'a> {
+    streams: Vec<Arrivals<'a>>,
+    warmup_s: f64,
+}
+
+impl<'a> Loads<'a> {
+    fn of(file: &'a ScenarioFile, replay: Option<Replay>, service_s: impl Fn(usize) -> f64) -> Self {
+        let warmup_s = seconds(file.phases.warmup);
+        let streams = load_streams(file).into_iter().map(|LoadStream { load, shares, own }| {
+            let service_s = shares.iter().enumerate().map(|(class, share)| share * service_s(class)).sum();
+            // A trace is the common load's.
+            let replay = replay.clone().filter(|_| own.is_none());
+            Arrivals { load, shares, replay, warmup_s, service_s }
+        });
+        Self { streams: streams.collect(), warmup_s }
+    }
+
+    fn between(&self, from_s: f64, to_s: f64) -> f64 {
+        self.streams.iter().map(|stream| stream.between(from_s, to_s)).sum()
+    }
+
+    fn in_window(&self, window_s: f64) -> f64 {
+        self.streams.iter().map(|stream| stream.in_window(window_s)).sum()
+    }
+
+    /// Time from the start of the window until it holds `requests`; infinite when it never does.
+    fn time_for(&self, requests: u64) -> f64 {
+        if let [stream] = self.streams.as_slice() {
+            return stream.time_for(requests);
+        }
+        search(whole(requests), |window_s| self.in_window(window_s))
+    }
+}
+
+/// The shortest window, in seconds, in which `requests` are expected.
+fn search(requests: f64, in_window: impl Fn(f64) -> f64) -> f64 {
+    let enough = |window_s: f64| in_window(window_s) >= requests;
+    // 30 years are more than any point lasts.
+    let Some(mut high) = (0..30).map(|power| f64::from(1 << power)).find(|high| enough(*high)) else {
+        return f64::INFINITY;
+    };
+    let mut low = 0.0;
+    while high - low > 1e-9 * high {
+        let middle = low + (high - low) / 2.0;
+        if enough(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    high
+}
+
 /// Expected arrivals of a load.
 struct Arrivals<'a> {
     load: &'a LoadConfig,
     /// Of a trace, where its file is at hand.
     replay: Option<Replay>,
+    /// Of each class in it.
+    shares: Vec<f64>,
     warmup_s: f64,
     /// Nominal service time of the mean request.
     service_s: f64,
@@ -252,15 +356,36 @@ impl Arrivals<'_> {
                 let before = |edge_s| self.replay.as_ref().map_or(0, |replay| replay.before(nanos(edge_s)));
                 whole(before(to_s.max(from_s)) - before(from_s))
             }
+            LoadConfig::Users(load) if !load.user_stages.is_empty() => {
+                let crowd = load.crowd(nanos(self.warmup_s));
+                let user_s = crowd.user_seconds(nanos(from_s), nanos(to_s.max(from_s)));
+                let all = self.closed_rate_per_s() / f64::from(load.users) * user_s;
+                let cap =
+                    load.max_in_flight.as_ref().map_or(f64::INFINITY, |cap| f64::from(cap.limit) / self.service_s);
+                self.capped(load, all.min(cap * span_s))
+            }
             LoadConfig::Users(load) => {
                 let ramp_s = seconds(load.ramp);
                 // Users that have started, averaged over the span: the integral of min(1, t / ramp).
                 let started = |until_s: f64| {
                     if until_s < ramp_s { until_s * until_s / (2.0 * ramp_s) } else { until_s - ramp_s / 2.0 }
                 };
-                self.closed_rate_per_s() * (started(to_s) - started(from_s)).clamp(0.0, span_s)
+                let rate_per_s = self.closed_rate_per_s();
+                let before = rate_per_s * started(from_s).max(0.0);
+                let expected = rate_per_s * (started(to_s) - started(from_s)).clamp(0.0, span_s);
+                match load.requests_per_user {
+                    None => expected,
+                    Some(_) => self.capped(load, before + expected) - self.capped(load, before),
+                }
             }
+            LoadConfig::Classes(_) => 0.0,
         }
+    }
+
+    /// As many requests as the users make before they leave for good.
+    fn capped(&self, load: &Users, requests: f64) -> f64 {
+        let most = load.requests_per_user.map(|each| f64::from(load.most()) * f64::from(each));
+        most.map_or(requests, |most| requests.min(most))
     }
 
     /// Expected arrivals of a measured window that lasts `window_s`.
@@ -274,7 +399,7 @@ impl Arrivals<'_> {
     /// Requests per second of all users together at the nominal service time.
     fn closed_rate_per_s(&self) -> f64 {
         let LoadConfig::Users(load) = self.load else { return 0.0 };
-        let free = f64::from(load.users) / (self.service_s + seconds(load.think_time));
+        let free = f64::from(load.users) / (self.service_s + load.mean_think_s());
         let cap = load.max_in_flight.as_ref().map_or(f64::INFINITY, |cap| f64::from(cap.limit) / self.service_s);
         free.min(cap)
     }
@@ -309,13 +434,16 @@ impl Arrivals<'_> {
                 let last = replay.before(nanos(self.warmup_s)) + (requests as u64).max(1) - 1;
                 replay.at(last).map_or(f64::INFINITY, |at| whole(at + 1) / 1e9 - self.warmup_s)
             }),
-            LoadConfig::Users(_) => requests / self.closed_rate_per_s(),
+            LoadConfig::Users(load) if load.user_stages.is_empty() => requests / self.closed_rate_per_s(),
+            // The nominal rate of the users that there are in the end, once the stages are over.
+            LoadConfig::Users(_) => search(requests, |window_s| self.in_window(window_s)),
+            LoadConfig::Classes(_) => f64::INFINITY,
         }
     }
 }
 
 /// Length of the measured window in seconds, and the requests expected in it.
-fn window(measure: &MeasureConfig, arrivals: &Arrivals<'_>) -> (f64, f64) {
+fn window(measure: &MeasureConfig, arrivals: &Loads<'_>) -> (f64, f64) {
     let &MeasureConfig { duration, requests, min_duration, max_duration, min_requests, max_requests } = measure;
     let (window_s, target) = match (duration, requests) {
         (Some(duration), _) => {

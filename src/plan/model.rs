@@ -143,7 +143,8 @@ impl LoopKind {
             | LoadConfig::Gamma(_)
             | LoadConfig::Weibull(_)
             | LoadConfig::Burst(_)
-            | LoadConfig::Trace(_) => Self::Open,
+            | LoadConfig::Trace(_)
+            | LoadConfig::Classes(_) => Self::Open,
             LoadConfig::Users(_) => Self::Closed,
         }
     }

@@ -53,10 +53,11 @@ pub struct ScenarioFile {
     /// Workloads by name.
     #[schemars(extend("minProperties" = 1))]
     pub workloads: BTreeMap<String, WorkloadConfig>,
-    /// The classes of traffic, each with its share of the load.
+    /// The classes of traffic, each with its share of the load or a load of its own.
     #[schemars(length(min = 1))]
     pub traffic: Vec<TrafficConfig>,
-    /// When requests arrive.
+    /// When requests arrive; may be left out when every traffic class has a load of its own.
+    #[serde(default)]
     pub load: LoadConfig,
     /// Warm-up, measure, drain.
     #[serde(default)]
@@ -345,10 +346,14 @@ pub struct TrafficConfig {
     pub model: String,
     /// A name of `[workloads]`.
     pub workload: String,
-    /// Share of the load relative to the other classes.
+    /// Share of `[load]` relative to the other classes that share it.
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub weight: f64,
+    /// A load of its own, which runs beside `[load]` and those of the other classes; excludes `weight`. The requests of
+    /// the class and their times are then the same whatever the other classes do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadConfig>,
     /// How tokens are chosen, key by key over the backend's `sampling` and `extra_body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<SamplingConfig>,

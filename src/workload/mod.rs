@@ -18,11 +18,12 @@ pub mod prompt;
 mod ranks;
 pub mod session;
 mod split;
+pub(crate) mod streams;
 mod traffic;
 mod turns;
 pub mod window;
 
-pub use closed::ClosedLoop;
+pub use closed::{ClosedLoop, ClosedShape};
 pub use error::{Problem, WorkloadError};
 pub use library::Library;
 pub use load::trace::Replay;
@@ -30,6 +31,7 @@ pub use open::{OpenLoop, Schedule};
 pub use permutation::Permutation;
 pub use prompt::dataset::{DatasetError, DatasetStats};
 pub use session::{History, Next};
+pub use streams::{LoadStream, load_streams};
 pub use traffic::{ClassInfo, PromptSupply, Traffic};
 pub use window::{Window, WindowRule};
 
@@ -40,8 +42,11 @@ use crate::units::Nanos;
 /// An arrival of an open loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Position in the global schedule.
+    /// Number in its own stream, from 0: the common load, or that of its class. With the class it is the request's
+    /// identity.
     pub index: u64,
+    /// Position in the schedule of all streams: the same as `index` when there is one. Decides the worker and the phase.
+    pub place: u64,
     /// Intended time since the start of the point.
     pub at: Nanos,
     /// Index of its traffic class.

@@ -17,29 +17,29 @@ pub struct OpenLoop(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    process: Process,
-    seed: Seed,
-    split: ClassSplit,
+    streams: Vec<Stream>,
     classes: usize,
     rule: WindowRule,
     window: OnceLock<Window>,
 }
 
+/// A process of its own and the classes that share it.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) process: Process,
+    pub(crate) seed: Seed,
+    pub(crate) split: ClassSplit,
+}
+
 impl OpenLoop {
-    pub(crate) fn new(process: Process, seed: Seed, split: ClassSplit, classes: usize, rule: WindowRule) -> Self {
-        Self(Arc::new(Inner { process, seed, split, classes, rule, window: OnceLock::new() }))
+    pub(crate) fn new(streams: Vec<Stream>, classes: usize, rule: WindowRule) -> Self {
+        Self(Arc::new(Inner { streams, classes, rule, window: OnceLock::new() }))
     }
 
-    /// All arrivals from the start of the point: warm-up, window and drain are one process. Endless,
-    /// except for a single burst.
+    /// All arrivals from the start of the point: warm-up, window and drain are one process. Endless, except for a
+    /// single burst.
     pub fn schedule(&self) -> Schedule {
-        Schedule {
-            process: self.0.process.clone(),
-            gaps: self.0.seed.rng(),
-            classes: self.0.split.from(0),
-            index: 0,
-            previous: 0,
-        }
+        Schedule { heads: self.0.streams.iter().map(Head::new).collect(), place: 0 }
     }
 
     /// The measured window. The first call walks the schedule to the window's end, about 20 ns an arrival.
@@ -53,25 +53,44 @@ impl OpenLoop {
     }
 }
 
-/// Walks the arrivals of an open loop in order of time. Cheap to clone; a clone goes on from the same
-/// place.
+/// Walks the arrivals of an open loop in order of time; at the same instant those of the earlier stream come first.
+/// Cheap to clone; a clone goes on from the same place.
 #[derive(Clone, Debug)]
 pub struct Schedule {
+    heads: Vec<Head>,
+    place: u64,
+}
+
+/// How far the schedule has got in one stream.
+#[derive(Clone, Debug)]
+struct Head {
     process: Process,
     gaps: ChaCha12Rng,
     classes: SplitCursor,
     index: u64,
-    previous: Nanos,
+    /// Time of arrival `index`; `None` after the last.
+    next: Option<Nanos>,
+}
+
+impl Head {
+    fn new(stream: &Stream) -> Self {
+        let (process, mut gaps) = (stream.process.clone(), stream.seed.rng());
+        let next = process.next_at(0, 0, &mut gaps);
+        Self { process, gaps, classes: stream.split.from(0), index: 0, next }
+    }
 }
 
 impl Iterator for Schedule {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
-        let at = self.process.next_at(self.index, self.previous, &mut self.gaps)?;
-        let arrival = Arrival { index: self.index, at, class: self.classes.next_class() };
-        self.index += 1;
-        self.previous = at;
+        let due = |head: &&mut Head| head.next.is_some();
+        let head = self.heads.iter_mut().filter(due).min_by_key(|head| head.next)?;
+        let (at, index, place) = (head.next?, head.index, self.place);
+        let arrival = Arrival { index, place, at, class: head.classes.next_class() };
+        head.index += 1;
+        head.next = head.process.next_at(head.index, at, &mut head.gaps);
+        self.place += 1;
         Some(arrival)
     }
 }

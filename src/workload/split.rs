@@ -45,6 +45,11 @@ impl ClassSplit {
         Self(Arc::new(Inner { seed, rule }))
     }
 
+    /// All to one class.
+    pub(crate) fn only(class: u16, seed: Seed) -> Self {
+        Self(Arc::new(Inner { seed, rule: Rule::Only(class) }))
+    }
+
     /// Class of arrival `index`.
     pub(crate) fn class_of(&self, index: u64) -> u16 {
         self.from(index).next_class()

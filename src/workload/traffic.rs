@@ -9,7 +9,7 @@ use super::joint::Side;
 use super::length::LengthConfig;
 use super::library::Library;
 use super::load::{LoadConfig, Process};
-use super::open::OpenLoop;
+use super::open::{OpenLoop, Stream};
 use super::prompt::dataset::{Dataset, DatasetStats};
 use super::prompt::order::RowOrder;
 use super::prompt::sharegpt::SharegptSource;
@@ -18,6 +18,7 @@ use super::prompt::{PromptSource, PromptsConfig, Salt, Who};
 use super::ranks::Ranks;
 use super::session::{History, Next, Parts, Sessions, Turn};
 use super::split::{ClassSplit, unreachable_classes};
+use super::streams::{self, common_weights, load_streams};
 use super::turns::Turns;
 use super::window::{self, WindowRule};
 use super::{Content, Window};
@@ -53,7 +54,7 @@ pub struct ClassInfo {
     pub workload: String,
     /// Its weight.
     pub weight: f64,
-    /// Its share of the load: the weight over the sum of all weights.
+    /// Its share of the load that serves it: the weight over the sum of all weights, 1 of a load of its own.
     pub share: f64,
     /// Counts its tokens.
     pub tokenizer: Arc<dyn Tokenizer>,
@@ -114,15 +115,21 @@ impl Traffic {
         if !problems.is_empty() {
             return Err(WorkloadError::Settings(problems));
         }
-        let weights: Vec<f64> = scenario.traffic.iter().map(|class| class.weight).collect();
-        let split = ClassSplit::new(scenario.load.split(), &weights, seed.child("class"));
+        let weights = common_weights(scenario);
+        let total: f64 = weights.iter().sum();
+        let split = if total > 0.0 {
+            ClassSplit::new(scenario.load.split(), &weights, seed.child("class"))
+        } else {
+            // Nobody shares a load: it deals nothing out.
+            ClassSplit::only(0, seed.child("class"))
+        };
         let pace = pace(scenario, seed, &split, library)?;
         let mut builder = Builder { library, scenario, seed, run_salt, split: &split, pace: &pace, uses: Vec::new() };
         builder.load_datasets()?;
         let (mut infos, mut classes, mut supplies) = (Vec::new(), Vec::new(), Vec::new());
-        let total: f64 = weights.iter().sum();
         for (index, config) in scenario.traffic.iter().enumerate() {
-            let (info, class, supply) = builder.class(index as u16, config, config.weight / total)?;
+            let share = if config.load.is_some() { 1.0 } else { config.weight / total };
+            let (info, class, supply) = builder.class(index as u16, config, share)?;
             infos.push(info);
             classes.push(class);
             supplies.extend(supply);
@@ -149,7 +156,7 @@ impl Traffic {
     pub fn closed(&self) -> Option<ClosedLoop> {
         match &self.pace {
             Pace::Open(_) => None,
-            Pace::Closed(closed) => Some(*closed),
+            Pace::Closed(closed) => Some(closed.clone()),
         }
     }
 
@@ -274,7 +281,15 @@ impl Traffic {
     pub fn check(scenario: &ScenarioFile, run_salt: Option<&str>) -> Vec<Problem> {
         let inside = |table: &'static str| move |problem: Problem| problem.inside(table);
         let mut problems: Vec<Problem> = scenario.load.check().into_iter().map(inside("load")).collect();
-        let measure = window::check(&scenario.phases.measure, scenario.load.finite_size());
+        for (class, problem) in streams::check(scenario) {
+            let table = class.map_or("load".to_owned(), |class| format!("traffic.{}", scenario.traffic[class].name));
+            problems.push(problem.inside(&table));
+        }
+        for class in &scenario.traffic {
+            let table = format!("traffic.{}.load", class.name);
+            problems.extend(class.load.iter().flat_map(LoadConfig::check).map(|problem| problem.inside(&table)));
+        }
+        let measure = window::check(&scenario.phases.measure, streams::finite_size(scenario));
         problems.extend(measure.into_iter().map(inside("phases.measure")));
         problems.extend(check_traffic(scenario));
         for (name, workload) in &scenario.workloads {
@@ -319,7 +334,10 @@ fn check_traffic(scenario: &ScenarioFile) -> Vec<Problem> {
             problems.push(Problem::new(key("workload"), format!("there is no workload `{}`", class.workload)));
         }
     }
-    let weights: Vec<f64> = scenario.traffic.iter().map(|class| class.weight).collect();
+    let weights = common_weights(scenario);
+    if scenario.traffic.iter().all(|class| class.load.is_some()) {
+        return problems;
+    }
     if problems.is_empty() && weights.iter().sum::<f64>() <= 0.0 {
         problems.push(Problem::new("traffic", "at least one class needs a `weight` above 0"));
     } else if problems.is_empty() {
@@ -388,23 +406,26 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
 fn pace(scenario: &ScenarioFile, seed: Seed, split: &ClassSplit, library: &Library) -> Result<Pace, WorkloadError> {
     let warmup_end = scenario.phases.warmup.nanos();
     let rule = WindowRule::new(&scenario.phases.measure, warmup_end);
-    let process = match library.replay_of(scenario)? {
-        Some(replay) => Some(Process::Trace(replay)),
-        None => scenario.load.process(warmup_end),
-    };
-    Ok(match (&scenario.load, process) {
-        (_, Some(process)) => {
-            let classes = scenario.traffic.len();
-            Pace::Open(OpenLoop::new(process, seed.child("arrivals"), split.clone(), classes, rule))
+    if let LoadConfig::Users(users) = &scenario.load {
+        return Ok(Pace::Closed(ClosedLoop::new(users, rule, seed)));
+    }
+    let mut replay = library.replay_of(scenario)?;
+    let arrivals = seed.child("arrivals");
+    let stream = |stream: streams::LoadStream<'_>| {
+        let replayed = if stream.own.is_none() { replay.take().map(Process::Trace) } else { None };
+        let process = replayed.or_else(|| stream.load.process(warmup_end));
+        let process = process.expect("checked: side by side are open loops, and a trace is the common load");
+        match stream.own {
+            None => Stream { process, seed: arrivals, split: split.clone() },
+            Some(class) => {
+                // By name: neither the other classes nor their order move its times.
+                let seed = arrivals.child("class").child(&scenario.traffic[class].name);
+                Stream { process, seed, split: ClassSplit::only(class as u16, seed) }
+            }
         }
-        (LoadConfig::Users(users), None) => Pace::Closed(ClosedLoop {
-            users: users.users,
-            think_time_ns: users.think_time.nanos(),
-            ramp_ns: users.ramp.nanos(),
-            rule,
-        }),
-        (_, None) => unreachable!("every open loop has a process"),
-    })
+    };
+    let streams = load_streams(scenario).into_iter().map(stream).collect();
+    Ok(Pace::Open(OpenLoop::new(streams, scenario.traffic.len(), rule)))
 }
 
 /// What the classes of one point are built from.
@@ -418,9 +439,11 @@ struct Builder<'a> {
     uses: Vec<DatasetUse>,
 }
 
-/// A dataset and the classes that draw from it, together without replacement.
+/// A dataset and the classes that draw from it, together without replacement. A class with a load of its own draws
+/// alone, so that the others do not move its rows.
 struct DatasetUse {
     dataset: Arc<Dataset>,
+    own: Option<u16>,
     classes: Vec<bool>,
     order: Option<RowOrder>,
     ranks: Option<Arc<Ranks>>,
@@ -452,12 +475,13 @@ impl Builder<'_> {
             let workload = self.workload(class);
             let PromptsConfig::Sharegpt(config) = &workload.prompts else { continue };
             let dataset = self.library.dataset(self.scenario, workload, config)?;
-            let known = self.uses.iter_mut().find(|used| Arc::ptr_eq(&used.dataset, &dataset));
+            let own = class.load.is_some().then_some(index as u16);
+            let known = self.uses.iter_mut().find(|used| used.own == own && Arc::ptr_eq(&used.dataset, &dataset));
             let used = match known {
                 Some(used) => used,
                 None => {
                     let classes = vec![false; self.scenario.traffic.len()];
-                    self.uses.push(DatasetUse { dataset, classes, order: None, ranks: None });
+                    self.uses.push(DatasetUse { dataset, own, classes, order: None, ranks: None });
                     self.uses.last_mut().expect("just pushed")
                 }
             };
@@ -471,9 +495,15 @@ impl Builder<'_> {
                 }
                 Pace::Closed(closed) => ((closed.rule.warmup_end == 0).then_some(0), None),
             };
-            let seed = self.seed.child("dataset").child(&used.dataset.stats.path);
+            let mut seed = self.seed.child("dataset").child(&used.dataset.stats.path);
+            let (mut split, mut counted) = (self.split.clone(), used.classes.clone());
+            if let Some(class) = used.own {
+                seed = seed.child("class").child(&self.scenario.traffic[usize::from(class)].name);
+                // Every request of its stream draws a row.
+                (split, counted) = (ClassSplit::only(0, seed), vec![true]);
+            }
             used.order = Some(RowOrder::new(used.dataset.len(), seed, warmup, measured));
-            used.ranks = Some(Arc::new(Ranks::new(self.split.clone(), used.classes.clone())));
+            used.ranks = Some(Arc::new(Ranks::new(split, counted)));
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ pub struct Window {
     pub warmup_end_ns: Nanos,
     /// End of the window, itself outside.
     pub measure_end_ns: Nanos,
-    /// Arrivals before the window: the index of the first measured one.
+    /// Arrivals before the window: the place of the first measured one.
     pub warmup: u64,
     /// Planned requests: arrivals in the window.
     pub measured: u64,
@@ -143,12 +143,12 @@ pub struct Window {
 }
 
 impl Window {
-    /// Phase of arrival `index`. It follows from the time except where several arrivals share the
-    /// instant at which a limit on requests is reached: then the index decides.
-    pub fn phase(&self, index: u64) -> Phase {
-        if index < self.warmup {
+    /// Phase of the arrival at `place` of the schedule. It follows from the time except where several arrivals share
+    /// the instant at which a limit on requests is reached: then the place decides.
+    pub fn phase(&self, place: u64) -> Phase {
+        if place < self.warmup {
             Phase::Warmup
-        } else if index - self.warmup < self.measured {
+        } else if place - self.warmup < self.measured {
             Phase::Measure
         } else {
             Phase::Drain

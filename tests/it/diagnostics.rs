@@ -384,7 +384,7 @@ fn machine_formats_point_at_the_place() {
         serde_json::json!({
             "severity": "error", "code": "B0203", "file": "dir/a,b.toml", "line": 5, "column": 9,
             "end": { "line": 5, "column": 17 }, "message": "unknown kind `poison` of `load`",
-            "label": "expected `constant`, `poisson`, `gamma`, `weibull`, `burst`, `trace` or `users`", "help": "did you mean `poisson`?",
+            "label": "expected `constant`, `poisson`, `gamma`, `weibull`, `burst`, `trace`, `users` or `classes`", "help": "did you mean `poisson`?",
         })
     );
     assert_eq!(

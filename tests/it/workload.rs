@@ -2,6 +2,8 @@
 
 mod arrivals;
 mod arrivals_stages;
+mod class_loads;
+mod closed_loops;
 mod datasets;
 mod golden;
 mod lengths;

@@ -5,34 +5,80 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::scenario::file::{MeasureConfig, PhasesConfig};
 use crate::workload::load::LoadConfig;
 use crate::workload::load::burst::Burst;
+use crate::workload::streams;
 
 pub(super) fn check(rules: &mut Rules<'_>) {
     weights(rules);
-    let (Some(load), Some(phases)) = (rules.partial.load(), rules.partial.phases()) else { return };
-    settings(rules, load);
+    side_by_side(rules);
+    let Some(phases) = rules.partial.phases() else { return };
+    if let Some(load) = rules.partial.load() {
+        one(rules, &["load"], load, phases);
+    }
+    for (index, class) in rules.partial.traffic() {
+        if let Some(load) = &class.load {
+            one(rules, &["traffic", &index.to_string(), "load"], load, phases);
+        }
+    }
+}
+
+/// The rules of the load that stands at `table`.
+fn one(rules: &mut Rules<'_>, table: &[&str], load: &LoadConfig, phases: &PhasesConfig) {
+    settings(rules, table, load);
     match load {
-        LoadConfig::Burst(load) => burst(rules, load, &phases.measure),
-        LoadConfig::Poisson(_) | LoadConfig::Gamma(_) | LoadConfig::Weibull(_) => expected(rules, load, phases),
+        LoadConfig::Burst(load) if table == ["load"] => burst(rules, load, &phases.measure),
+        LoadConfig::Poisson(_) | LoadConfig::Gamma(_) | LoadConfig::Weibull(_) => expected(rules, table, load, phases),
         // The first request of a constant load is due at once, and users ask as soon as they exist.
         // What a trace holds is not known without its file.
-        LoadConfig::Constant(_) | LoadConfig::Trace(_) | LoadConfig::Users(_) => {}
+        LoadConfig::Constant(_)
+        | LoadConfig::Burst(_)
+        | LoadConfig::Trace(_)
+        | LoadConfig::Users(_)
+        | LoadConfig::Classes(_) => {}
     }
 }
 
 /// What the load says of itself.
-fn settings(rules: &mut Rules<'_>, load: &LoadConfig) {
+fn settings(rules: &mut Rules<'_>, table: &[&str], load: &LoadConfig) {
     for problem in load.check() {
-        let parts: Vec<&str> =
-            std::iter::once("load").chain(problem.key.split('.').filter(|part| !part.is_empty())).collect();
-        let zero = matches!(parts.last(), Some(&("every" | "duration" | "period"))) && problem.message.contains("0s");
+        let path = joined(table, &problem.key);
+        let zero = matches!(path.last(), Some(&("every" | "duration" | "period"))) && problem.message.contains("0s");
         let code = if zero { &codes::ZERO_TIME } else { &codes::LOAD };
-        rules.at_value(&parts, "", Diagnostic::error(code, problem.message));
+        rules.at_value(&path, "", Diagnostic::error(code, problem.message));
+    }
+}
+
+fn joined<'a>(table: &[&'a str], key: &'a str) -> Vec<&'a str> {
+    table.iter().copied().chain(key.split('.').filter(|part| !part.is_empty())).collect()
+}
+
+/// The common load and those of the classes.
+fn side_by_side(rules: &mut Rules<'_>) {
+    if !rules.partial.has("load") || !rules.partial.has("traffic") {
+        return;
+    }
+    for (index, _) in rules.partial.traffic() {
+        let class = rules.document.value().get("traffic").and_then(|classes| classes.get(index));
+        if class.is_some_and(|class| class.get("load").is_some() && class.get("weight").is_some()) {
+            let message = "`weight` is a share of `[load]`; a class with a `load` of its own has none";
+            let diagnostic = Diagnostic::error(&codes::CLASS_LOADS, message);
+            rules.at_key(&["traffic", &index.to_string(), "weight"], "", diagnostic);
+        }
+    }
+    for (class, problem) in streams::check(rules.partial.file()) {
+        let index = class.map(|class| class.to_string());
+        let table = index.as_ref().map_or(vec!["load"], |index| vec!["traffic", index.as_str()]);
+        let path = joined(&table, &problem.key);
+        // Said above, where it is written.
+        if path.last() != Some(&"weight") {
+            rules.at_value(&path, "", Diagnostic::error(&codes::CLASS_LOADS, problem.message));
+        }
     }
 }
 
 fn weights(rules: &mut Rules<'_>) {
     let traffic = &rules.partial.file().traffic;
-    if rules.partial.has("traffic") && !traffic.is_empty() && traffic.iter().all(|class| class.weight <= 0.0) {
+    let mut shared = traffic.iter().filter(|class| class.load.is_none()).peekable();
+    if rules.partial.has("traffic") && shared.peek().is_some() && shared.all(|class| class.weight <= 0.0) {
         let diagnostic = Diagnostic::error(&codes::NO_WEIGHT, "no traffic class has a weight above 0");
         rules.at_value(&["traffic", "0", "weight"], "", diagnostic.help("give at least one class a weight"));
     }
@@ -53,7 +99,7 @@ fn burst(rules: &mut Rules<'_>, load: &Burst, measure: &MeasureConfig) {
     }
 }
 
-fn expected(rules: &mut Rules<'_>, load: &LoadConfig, phases: &PhasesConfig) {
+fn expected(rules: &mut Rules<'_>, table: &[&str], load: &LoadConfig, phases: &PhasesConfig) {
     let measure = &phases.measure;
     let Some(duration) = measure.duration.filter(|_| measure.min_requests.is_none()) else { return };
     let warmup = phases.warmup.nanos();
@@ -66,6 +112,6 @@ fn expected(rules: &mut Rules<'_>, load: &LoadConfig, phases: &PhasesConfig) {
         let message = format!("only {requests:.2} requests are expected in the measured window of {duration}");
         let diagnostic = Diagnostic::warning(&codes::EMPTY_WINDOW, message)
             .help("measure longer, raise the rate, or set `min_requests` in `phases.measure`");
-        rules.at_value(&["load", "rate_per_s"], "", diagnostic);
+        rules.at_value(&joined(table, "rate_per_s"), "", diagnostic);
     }
 }

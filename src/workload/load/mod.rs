@@ -17,10 +17,12 @@ use super::error::Problem;
 use crate::units::{NANOS_PER_SEC, Nanos};
 
 pub mod burst;
+pub mod classes;
 pub mod constant;
 pub mod gamma;
 pub mod poisson;
 pub mod stages;
+pub mod think;
 pub mod trace;
 pub mod users;
 pub mod weibull;
@@ -43,6 +45,8 @@ pub enum LoadConfig {
     Trace(trace::TraceLoad),
     /// Closed loop: users who each wait for an answer before they ask again.
     Users(users::Users),
+    /// Every traffic class has a load of its own.
+    Classes(classes::Classes),
 }
 
 /// How an arrival finds its traffic class.
@@ -112,6 +116,13 @@ impl Arrivals for Process {
     }
 }
 
+impl Default for LoadConfig {
+    /// What a scenario without `[load]` has.
+    fn default() -> Self {
+        Self::Classes(classes::Classes::default())
+    }
+}
+
 impl LoadConfig {
     /// The arrival process, with warm-up ending at `warmup_end`; `None` for a closed loop, and for a trace,
     /// whose file a library reads.
@@ -121,7 +132,9 @@ impl LoadConfig {
                 Self::Constant(_) => UnitGaps::Even,
                 Self::Gamma(config) => UnitGaps::Gamma(gamma::unit_law(config)),
                 Self::Weibull(config) => UnitGaps::Weibull(weibull::UnitWeibull::new(config.cv)),
-                Self::Poisson(_) | Self::Burst(_) | Self::Trace(_) | Self::Users(_) => UnitGaps::Exponential,
+                Self::Poisson(_) | Self::Burst(_) | Self::Trace(_) | Self::Users(_) | Self::Classes(_) => {
+                    UnitGaps::Exponential
+                }
             };
             return Some(Process::Staged(stages::Staged { gaps, curve }));
         }
@@ -131,7 +144,7 @@ impl LoadConfig {
             Self::Gamma(config) => Process::Gamma(gamma::GammaGaps::new(config)),
             Self::Weibull(config) => Process::Weibull(weibull::WeibullGaps::new(config)),
             Self::Burst(config) => Process::Burst(burst::Bursts::new(config, warmup_end)),
-            Self::Trace(_) | Self::Users(_) => return None,
+            Self::Trace(_) | Self::Users(_) | Self::Classes(_) => return None,
         })
     }
 
@@ -149,7 +162,7 @@ impl LoadConfig {
             Self::Poisson(config) => Some(config.rate_per_s),
             Self::Gamma(config) => Some(config.rate_per_s),
             Self::Weibull(config) => Some(config.rate_per_s),
-            Self::Burst(_) | Self::Trace(_) | Self::Users(_) => None,
+            Self::Burst(_) | Self::Trace(_) | Self::Users(_) | Self::Classes(_) => None,
         }
     }
 
@@ -164,7 +177,7 @@ impl LoadConfig {
             Self::Poisson(config) => (&config.stages, config.after_stages),
             Self::Gamma(config) => (&config.stages, config.after_stages),
             Self::Weibull(config) => (&config.stages, config.after_stages),
-            Self::Burst(_) | Self::Trace(_) | Self::Users(_) => (&[], AfterStages::Hold),
+            Self::Burst(_) | Self::Trace(_) | Self::Users(_) | Self::Classes(_) => (&[], AfterStages::Hold),
         }
     }
 
@@ -178,6 +191,7 @@ impl LoadConfig {
             Self::Burst(config) => config.split,
             Self::Trace(config) => config.split,
             Self::Users(config) => config.split,
+            Self::Classes(_) => Split::default(),
         }
     }
 
@@ -191,6 +205,7 @@ impl LoadConfig {
             Self::Burst(config) => config.max_in_flight.as_ref(),
             Self::Trace(config) => config.max_in_flight.as_ref(),
             Self::Users(config) => config.max_in_flight.as_ref(),
+            Self::Classes(config) => config.max_in_flight.as_ref(),
         }
     }
 
@@ -212,6 +227,7 @@ impl LoadConfig {
             Self::Burst(config) => config.check(),
             Self::Trace(config) => config.check(),
             Self::Users(config) => config.check(),
+            Self::Classes(_) => Vec::new(),
         };
         if let Some(rate) = self.rate_per_s().filter(|_| problems.is_empty()) {
             let (stages, after) = self.stages();

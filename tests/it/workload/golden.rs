@@ -74,6 +74,52 @@ const STAGES: &str = r#"after_stages = "repeat"
         { kind = "sine", to_per_s = 80, duration = "6s", period = "4s" },
     ]"#;
 
+/// Users who come and go; a law of pauses follows.
+const USERS: &str = r#"kind = "users"
+    users = 10
+    ramp = "1s"
+    requests_per_user = 60
+    user_stages = [
+        { kind = "linear", to_users = 40, duration = "4s" },
+        { kind = "step", to_users = 20, duration = "1s" },
+        { kind = "hold", duration = "1s" },
+    ]
+    think_law = "#;
+
+fn law(kind: &str) -> &'static str {
+    match kind {
+        "uniform" => "{ kind = \"uniform\", min = \"1s\", max = \"3s\" }",
+        "exponential" => "{ kind = \"exponential\", mean = \"1s\", max = \"9s\" }",
+        _ => "{ kind = \"lognormal\", median = \"1s\", p99 = \"5s\", max = \"9s\" }",
+    }
+}
+
+/// Classes that share a load beside two that have their own.
+const SIDE_BY_SIDE: &str = r#"
+    [[traffic]]
+    name = "fixed"
+    backend = "main"
+    workload = "fixed"
+    weight = 2
+
+    [[traffic]]
+    name = "chat"
+    backend = "main"
+    workload = "uniform"
+    load = { kind = "gamma", rate_per_s = 15, cv = 2 }
+
+    [[traffic]]
+    name = "uniform"
+    backend = "main"
+    workload = "uniform"
+
+    [[traffic]]
+    name = "recorded"
+    backend = "main"
+    workload = "sharegpt"
+    load = { kind = "burst", size = 5, every = "700ms" }
+"#;
+
 fn classes(workloads: &[&str]) -> String {
     workloads
         .iter()
@@ -87,14 +133,18 @@ fn classes(workloads: &[&str]) -> String {
 }
 
 fn digest(library: &Library, workloads: &[&str], load: &str) -> String {
-    let scenario = scenario(WORKLOADS, &classes(workloads), load, "warmup = \"2s\"\nmeasure = { duration = \"20s\" }");
+    digest_of(library, &classes(workloads), load)
+}
+
+fn digest_of(library: &Library, classes: &str, load: &str) -> String {
+    let scenario = scenario(WORKLOADS, classes, load, "warmup = \"2s\"\nmeasure = { duration = \"20s\" }");
     let traffic = library.traffic(&scenario, Seed::root(42), None).unwrap();
     let mut hasher = Sha256::new();
     match (traffic.open(), traffic.closed()) {
         (Some(open), _) => {
             for arrival in open.schedule().take(1000) {
                 hasher.update(arrival.at.to_le_bytes());
-                let phase = open.window().phase(arrival.index);
+                let phase = open.window().phase(arrival.place);
                 add(&mut hasher, &traffic, phase, RequestId::Open { index: arrival.index }, arrival.class);
             }
         }
@@ -102,6 +152,10 @@ fn digest(library: &Library, workloads: &[&str], load: &str) -> String {
             for number in 0..1000 {
                 let (user, turn) = (number % closed.users, number / closed.users);
                 hasher.update(closed.ramp_offset(user).to_le_bytes());
+                if closed.shape.is_some() {
+                    let times = [closed.first_due(user), closed.next_due(user, turn, 3_000_000_000)];
+                    times.iter().for_each(|at| hasher.update(at.unwrap_or(u64::MAX).to_le_bytes()));
+                }
                 let class = traffic.class_of_turn(user, turn);
                 add(&mut hasher, &traffic, Phase::Measure, RequestId::Closed { user, turn }, class);
             }
@@ -144,6 +198,10 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("gamma stages", digest(&library, &["fixed"], &format!("kind = \"gamma\"\ncv = 2\nrate_per_s = 10\n{STAGES}"))),
         ("constant stages", digest(&library, &["fixed"], &format!("kind = \"constant\"\nrate_per_s = 10\n{STAGES}"))),
         ("growing bursts", digest(&library, &["fixed"], "kind = \"burst\"\nsize = 1\ngrow_by = 1\nevery = \"500ms\"")),
+        ("users, stages", digest(&library, &["fixed"], &format!("{USERS}{}", law("exponential")))),
+        ("users, uniform pauses", digest(&library, &["fixed"], &format!("{USERS}{}", law("uniform")))),
+        ("users, lognormal pauses", digest(&library, &["fixed"], &format!("{USERS}{}", law("lognormal")))),
+        ("side by side", digest_of(&library, SIDE_BY_SIDE, "kind = \"poisson\"\nrate_per_s = 20")),
         ("users, all exact", digest(&library, &all, "kind = \"users\"\nusers = 10\nsplit = \"exact\"")),
     ];
     let pinned = [
@@ -164,6 +222,10 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("gamma stages", "fe68d3db07b30c5cb768097f3cd7c6f7ec5ccb0296a2e056585958d8403d815d"),
         ("constant stages", "3ccc44b45eb4331b4bafec4ca8286b9506673488bb746fe19a71a412674ef1fc"),
         ("growing bursts", "5f3708094314b4e0d423c763ec5a87058604ba0eed916cc93661a6495022918b"),
+        ("users, stages", ""),
+        ("users, uniform pauses", ""),
+        ("users, lognormal pauses", ""),
+        ("side by side", ""),
         ("users, all exact", "cef684e1679d709f17b50213d0e36722b695ce7b50f4d328b18394eda1d1cf13"),
     ];
     assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
