@@ -9,6 +9,7 @@ use llm_bench::protocol::Prompt;
 use llm_bench::seed::Seed;
 use llm_bench::tokens;
 use llm_bench::workload::Traffic;
+use llm_bench::workload::length::{LengthConfig, Lengths};
 
 fn main() {
     divan::main();
@@ -30,11 +31,32 @@ fn prompt(traffic: &Traffic, index: u64) -> Prompt {
     traffic.content(Phase::Measure, RequestId::Open { index }, 0).prompt
 }
 
-#[divan::bench(sample_count = 5, args = ["poisson\"\nsplit = \"draw", "poisson\"\nsplit = \"exact", "gamma\"\ncv = 2\nsplit = \"draw"])]
+const RAMP: &str = "stages = [{ kind = \"linear\", to_per_s = 500, duration = \"1h\" }]\nkind = \"poisson";
+const DAYS: &str = "after_stages = \"repeat\"\nstages = [{ kind = \"sine\", to_per_s = 200, duration = \"24h\" }]\n\
+                    kind = \"poisson";
+
+#[divan::bench(sample_count = 5, args = ["poisson\"\nsplit = \"draw", "poisson\"\nsplit = \"exact", "gamma\"\ncv = 2\nsplit = \"draw", "weibull\"\ncv = 2\nsplit = \"draw", RAMP, DAYS])]
 fn a_million_arrivals(bencher: Bencher<'_, '_>, load: &str) {
-    let traffic = traffic(&format!("rate_per_s = 100\nkind = \"{load}\""));
+    let traffic = traffic(&format!("rate_per_s = 100\n{}{load}\"", if load.contains('[') { "" } else { "kind = \"" }));
     let open = traffic.open().expect("the load is open");
     bencher.counter(ItemsCount::new(1_000_000_u64)).bench_local(|| open.schedule().take(1_000_000).last());
+}
+
+/// What a request's own draws cost: its arrival, and both lengths from the node of the seed tree that is its own.
+#[divan::bench(sample_count = 5)]
+fn a_million_arrivals_and_lengths(bencher: Bencher<'_, '_>) {
+    let traffic = traffic("kind = \"poisson\"\nrate_per_s = 100");
+    let open = traffic.open().expect("the load is open");
+    let law: LengthConfig =
+        serde_json::from_value(serde_json::json!({ "kind": "lognormal", "median": 180.0, "p99": 900.0, "max": 1024 }))
+            .expect("a law of lengths");
+    let (input, output) = (Seed::root(1).child("input"), Seed::root(1).child("output"));
+    bencher.counter(ItemsCount::new(1_000_000_u64)).bench_local(|| {
+        open.schedule().take(1_000_000).fold(0_u64, |sum, arrival| {
+            let draw = |seed: Seed| u64::from(law.sample(&mut seed.index(arrival.index).rng()));
+            sum + arrival.at + draw(input) + draw(output)
+        })
+    });
 }
 
 #[divan::bench(sample_count = 5)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::Cgroups;
 use super::server::ServerFacts;
 use super::{host, procfs, redact};
+use crate::seed::GENERATOR_VERSION;
 
 /// Where a report comes from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +40,13 @@ pub struct BuildFacts {
     /// Commit it was built from, if the build said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// What it was built for, such as `x86_64-linux-gnu`. The same seed gives the same requests within one target; between
+    /// two, draws may differ in their last bit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Version of the code that turns seeds into requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_version: Option<u32>,
     /// Whether the build had assertions on and optimisation off: its numbers are for development.
     pub debug_build: bool,
 }
@@ -50,9 +58,25 @@ impl BuildFacts {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: commit.map(str::to_owned),
+            target: Some(target()),
+            generator_version: Some(GENERATOR_VERSION),
             debug_build: cfg!(debug_assertions),
         }
     }
+}
+
+/// Architecture, system and C library: what decides the mathematical functions.
+fn target() -> String {
+    let library = if cfg!(target_env = "gnu") {
+        "-gnu"
+    } else if cfg!(target_env = "musl") {
+        "-musl"
+    } else if cfg!(target_env = "msvc") {
+        "-msvc"
+    } else {
+        ""
+    };
+    format!("{}-{}{library}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
 /// The machine, and what of it this process may use. What the system does not tell is absent.

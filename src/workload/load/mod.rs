@@ -5,8 +5,10 @@
 //!
 //! Gaps are rounded to whole nanoseconds before they are summed, so the sum is exact on every machine.
 //! The draws behind them (`rand_distr`) use the logarithms and exponentials of the platform's
-//! mathematical library when another crate of the build asks for it, so a gap may differ by a
-//! nanosecond between two build targets: "same seed, same times" is promised per target.
+//! mathematical library when another crate of the build asks for it (`num-traits/std`, which `statrs` does): in the
+//! tail and the rejections of the ziggurat (`ln`, `exp`), the rejections of a gamma law (`ln`) and its power below shape 1
+//! (`pow`). So a gap may differ by a nanosecond between two build targets, and "same seed, same times" is promised per
+//! target (`provenance.bench.target`). What is computed here uses `libm`, with the same bits everywhere.
 
 use rand_chacha::ChaCha12Rng;
 use schemars::JsonSchema;
