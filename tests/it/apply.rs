@@ -4,6 +4,7 @@ mod failures;
 pub(crate) mod harness;
 mod interruption;
 mod llamacpp;
+mod loads;
 mod probe;
 mod requests;
 mod runs;
