@@ -27,8 +27,8 @@ pub struct Users {
     /// not at all. After the last one it stays. A user who leaves finishes the request that is under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub user_stages: Vec<UserStage>,
-    /// Requests after which a user leaves for good, warm-up included; absent: none. When all users have left, the window
-    /// ends.
+    /// Requests (with sessions: sessions) after which a user leaves for good, warm-up included; absent: none. When all
+    /// users have left, the window ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub requests_per_user: Option<u32>,

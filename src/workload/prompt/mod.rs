@@ -71,7 +71,7 @@ pub(crate) trait PromptSource: Debug + Send + Sync {
 pub(crate) struct Who {
     pub(crate) phase: Phase,
     pub(crate) id: RequestId,
-    /// Number of the request in the point, the same for no other: arrival index, or turn and user in one.
+    /// Number of the request in its stream, the same for no other: arrival index, or turn and user in one.
     pub(crate) number: u64,
     /// How many requests before it draw from the same dataset; 0 without one.
     pub(crate) rank: u64,

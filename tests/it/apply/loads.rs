@@ -42,3 +42,23 @@ fn users_with_a_number_of_requests_end_the_window() {
     let ended_s = point.window.duration_s;
     assert!(ended_s > 0.0 && ended_s < 300.0, "{ended_s}");
 }
+
+#[test]
+fn sessions_of_classes_side_by_side_do_not_mix() {
+    let session = "[workloads.short.session]\nturns = { kind = \"fixed\", value = 4 }\nhistory = \"server\"\n\
+                   next_input_tokens = { kind = \"fixed\", value = 16 }\n";
+    let text = scenario("sim:tiny?jitter=0&speed=100", "", "", "{ duration = \"2s\" }", session)
+        .replace("openai-completions", "openai-chat")
+        .replace(
+            "workload = \"short\"\n\n",
+            "workload = \"short\"\nload = { kind = \"burst\", size = 5 }\n\n\
+             [[traffic]]\nname = \"other\"\nbackend = \"main\"\nworkload = \"short\"\n\
+             load = { kind = \"burst\", size = 5 }\n\n",
+        );
+    let point = point(&World::new(&text));
+    // Both number their sessions from 0: five sessions of four requests each.
+    for class in ["all", "other"] {
+        let outcomes = &point.classes[class].outcomes;
+        assert_eq!((outcomes.planned, outcomes.completed), (20, 20), "{class}");
+    }
+}
