@@ -357,7 +357,9 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
             counters: Counters::default(),
         });
         let pacer = pacer.of(clock);
-        let lag = tokio::spawn(loop_lag(lag.of(clock), clock, shared.no_more.clone()));
+        // Users may all leave before arrivals are stopped.
+        let no_more_lag = shared.no_more.child_token();
+        let lag = tokio::spawn(loop_lag(lag.of(clock), clock, no_more_lag.clone()));
         let no_more = shared.no_more.clone();
         let measured = match bodies {
             Bodies::Open(bodies) => open::work(Arc::clone(&context), pacer, bodies, no_more).await,
@@ -367,6 +369,7 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
             }
             Bodies::Closed(lineup) => closed::work(Arc::clone(&context), pacer, lineup, no_more).await,
         };
+        no_more_lag.cancel();
         Ok(WorkerEnd {
             measured,
             connections: context.counters.read(),
