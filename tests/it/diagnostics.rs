@@ -390,7 +390,7 @@ fn machine_formats_point_at_the_place() {
     assert_eq!(
         render::github(found, &loading.sources),
         "::error file=dir/a%2Cb.toml,line=5,col=9,endLine=5,endColumn=17,title=B0203::unknown kind `poison` of `load`: \
-         expected `constant`, `poisson`, `gamma`, `weibull`, `burst`, `trace` or `users`%0Adid you mean `poisson`?\n"
+         expected `constant`, `poisson`, `gamma`, `weibull`, `burst`, `trace`, `users` or `classes`%0Adid you mean `poisson`?\n"
     );
     assert!(render::human(found, &loading.sources, true).contains("\u{1b}["));
     assert!(!render::human(found, &loading.sources, false).contains('\u{1b}'));

@@ -222,10 +222,10 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("gamma stages", "fe68d3db07b30c5cb768097f3cd7c6f7ec5ccb0296a2e056585958d8403d815d"),
         ("constant stages", "3ccc44b45eb4331b4bafec4ca8286b9506673488bb746fe19a71a412674ef1fc"),
         ("growing bursts", "5f3708094314b4e0d423c763ec5a87058604ba0eed916cc93661a6495022918b"),
-        ("users, stages", ""),
-        ("users, uniform pauses", ""),
-        ("users, lognormal pauses", ""),
-        ("side by side", ""),
+        ("users, stages", "b9e2a4ba4a2d1b7119f7643585cf8df99c4a2d57d17d732ae1f04bf320737ddb"),
+        ("users, uniform pauses", "a7461743f1fef8181fb947f431e90cc7c973c4f9fd5f0758552f1383b4599ece"),
+        ("users, lognormal pauses", "0fc73a972efe9715371cdc926d6dda54f588379e0ee1b7ce415cc4429c9d495a"),
+        ("side by side", "8b475415fd318cc4b631fc75fbe373ad571aac80dd6af6a8ccc28ac5abef42fb"),
         ("users, all exact", "cef684e1679d709f17b50213d0e36722b695ce7b50f4d328b18394eda1d1cf13"),
     ];
     assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
