@@ -55,7 +55,9 @@ fn a_user_leaves_after_its_last_request() {
 
 #[test]
 fn pauses_follow_their_law_and_are_functions_of_user_and_turn() {
-    let laws: [(&str, f64, f64, Box<dyn Fn(f64) -> f64>); 3] = [
+    // Law, mean in seconds, coefficient of variation, distribution.
+    type Law = (&'static str, f64, f64, Box<dyn Fn(f64) -> f64>);
+    let laws: [Law; 3] = [
         // Mean 3 s, sd 2 / √12.
         ("{ kind = \"uniform\", min = \"2s\", max = \"4s\" }", 3.0, 0.577_35 / 3.0, Box::new(|x| (x - 2.0) / 2.0)),
         // The bound is beyond all of them.
