@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn arrivals_are_counted_in_parts_of_the_time() {
-        let at = |seconds: u64| Arrival { index: seconds, at: seconds * NANOS_PER_SEC, class: 0 };
+        let at = |seconds: u64| Arrival { index: seconds, place: seconds, at: seconds * NANOS_PER_SEC, class: 0 };
         let found = arrival_distributions(&(0..=120).map(at).collect::<Vec<_>>());
         assert_eq!((found.per_s, found.slice_s, found.counts.len()), (Some(1.0), 2.0, 60));
         // Two arrivals in each part of two seconds, and the last one in the last.

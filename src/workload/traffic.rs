@@ -461,13 +461,19 @@ impl Builder<'_> {
         &self.scenario.workloads[&class.workload]
     }
 
-    /// Turns among the addresses of a backend, which all classes that use it take together.
-    fn turns(&self, backend: &str) -> Option<Turns> {
-        let config = self.scenario.backends.get(backend)?.openai();
+    /// Turns among the addresses of a class's backend, which all classes that use it take together; a class with a load
+    /// of its own takes its own.
+    fn turns(&self, class: &TrafficConfig) -> Option<Turns> {
+        let config = self.scenario.backends.get(&class.backend)?.openai();
         let addresses = config.addresses().count();
         let weights = if config.url_weights.is_empty() { vec![1; addresses] } else { config.url_weights.clone() };
-        let counted = self.scenario.traffic.iter().map(|class| class.backend == backend).collect();
-        (addresses > 1).then(|| Turns::new(Ranks::new(self.split.clone(), counted), &weights))
+        let ranks = if class.load.is_some() {
+            Ranks::new(ClassSplit::only(0, self.seed), vec![true])
+        } else {
+            let shares = |other: &TrafficConfig| other.load.is_none() && other.backend == class.backend;
+            Ranks::new(self.split.clone(), self.scenario.traffic.iter().map(shares).collect())
+        };
+        (addresses > 1).then(|| Turns::new(ranks, &weights))
     }
 
     fn load_datasets(&mut self) -> Result<(), WorkloadError> {
@@ -578,7 +584,7 @@ impl Builder<'_> {
             ranks: used.and_then(|used| used.ranks.clone()),
             output,
             sessions,
-            turns: self.turns(&config.backend),
+            turns: self.turns(config),
         };
         Ok((info, class, supply))
     }
