@@ -135,7 +135,7 @@ pub fn named_files<'a>(file: &'a ScenarioFile) -> Vec<NamedFile<'a>> {
         }
     });
     let datasets = file.workloads.iter().filter_map(|(name, workload)| match &workload.prompts {
-        PromptsConfig::Synthetic(_) => None,
+        PromptsConfig::Synthetic(_) | PromptsConfig::Trace(_) => None,
         PromptsConfig::Sharegpt(dataset) => {
             Some(NamedFile { owner: Owner::Workload(name), path: &dataset.path, pin: dataset.sha256.as_deref() })
         }

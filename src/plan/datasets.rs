@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::assets::Assets;
 use crate::plan::estimate::{DatasetFacts, DatasetLengths};
 use crate::scenario::file::{ScenarioFile, WorkloadConfig};
+use crate::workload::prompt::PromptsConfig;
 use crate::workload::{Library, Problem, Replay, WorkloadError};
 
 /// Reads the datasets of a scenario, each once however many points use it.
@@ -29,6 +30,10 @@ impl DatasetFacts for LoadedDatasets {
     fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths> {
         if self.broken.get() {
             return None;
+        }
+        if matches!(workload.prompts, PromptsConfig::Trace(_)) {
+            let (input_tokens, output_tokens) = self.replay(file)?.mean_lengths().ok()?;
+            return Some(DatasetLengths { input_tokens, output_tokens });
         }
         // What is wrong with a dataset is said where it is used; an estimate only lacks it.
         let (input, output) = self.library.mean_lengths(file, workload).inspect_err(|_| self.broken.set(true)).ok()?;

@@ -79,7 +79,8 @@ pub struct DatasetLengths {
 
 /// Who knows how long the prompts of a dataset, and lengths in files, are. Answers should be remembered: it is asked per point.
 pub trait DatasetFacts: std::fmt::Debug {
-    /// Mean lengths for `workload`, which has a dataset or a file of lengths; `None`: unknown, and the estimate says so.
+    /// Mean lengths for `workload`, which has a dataset, a trace or a file of lengths; `None`: unknown, and the estimate
+    /// says so.
     fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths>;
 
     /// The arrivals of a load that replays a trace; `None`: unknown, and the estimate has no requests.
@@ -237,7 +238,7 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
         let workload = file.workloads.get(&config.workload);
         let dataset = workload
             .filter(|workload| {
-                matches!(workload.prompts, PromptsConfig::Sharegpt(_)) || workload.length_files().next().is_some()
+                matches!(workload.prompts, PromptsConfig::Sharegpt(_) | PromptsConfig::Trace(_)) || workload.length_files().next().is_some()
             })
             .and_then(|workload| datasets.lengths(file, workload));
         let input = workload.and_then(|workload| workload.mean_length(Side::Input));

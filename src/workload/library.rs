@@ -97,22 +97,29 @@ impl Library {
         Ok(trace)
     }
 
-    /// The part of a trace that `config` replays.
+    /// The part of a trace that `config` replays; `blocks`: with its block ids.
     ///
     /// # Errors
     /// A file that cannot be used, or a part that it does not have.
-    pub(crate) fn replay(&self, config: &TraceLoad) -> Result<Replay, WorkloadError> {
-        let trace = self.trace(&config.source(), false)?;
+    pub(crate) fn replay(&self, config: &TraceLoad, blocks: bool) -> Result<Replay, WorkloadError> {
+        let trace = self.trace(&config.source(), blocks)?;
         Replay::new(config, trace)?.map_err(|problem| WorkloadError::Settings(vec![problem.inside("load")]))
     }
 
-    /// The arrivals of a load that replays a trace, checked against the window; `None` for any other load.
+    /// The arrivals of a load that replays a trace, checked against the window and for the lengths that prompts take
+    /// from it; `None` for any other load.
     ///
     /// # Errors
     /// A file that cannot be used, or one that does not hold what is asked of it.
     pub fn replay_of(&self, scenario: &ScenarioFile) -> Result<Option<Replay>, WorkloadError> {
         let LoadConfig::Trace(config) = &scenario.load else { return Ok(None) };
-        let replay = self.replay(config)?;
+        let used = |workload: &str| scenario.traffic.iter().any(|class| class.workload == workload);
+        let mut workloads = scenario.workloads.iter().filter(|(name, _)| used(name));
+        let prompts = workloads.any(|(_, workload)| matches!(workload.prompts, PromptsConfig::Trace(_)));
+        let replay = self.replay(config, prompts)?;
+        if prompts {
+            replay.mean_lengths()?;
+        }
         match replay.check_phases(&scenario.phases) {
             Some(problem) => Err(WorkloadError::Settings(vec![problem])),
             None => Ok(Some(replay)),

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use rand_chacha::ChaCha12Rng;
 
 use super::Arrival;
+use super::load::trace::Replay;
 use super::load::{Arrivals, Process};
 use super::split::{ClassSplit, SplitCursor};
 use super::window::{Window, WindowRule};
@@ -45,6 +46,14 @@ impl OpenLoop {
     /// The measured window. The first call walks the schedule to the window's end, about 20 ns an arrival.
     pub fn window(&self) -> &Window {
         self.0.window.get_or_init(|| find_window(self.schedule(), self.0.rule, self.0.classes))
+    }
+
+    /// The part of a trace that the arrivals are, if they are one.
+    pub(crate) fn replay(&self) -> Option<&Replay> {
+        match &self.0.process {
+            Process::Trace(replay) => Some(replay),
+            _ => None,
+        }
     }
 
     /// The rule that ends the window.

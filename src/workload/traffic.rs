@@ -8,12 +8,14 @@ use super::error::{Problem, WorkloadError};
 use super::joint::Side;
 use super::length::LengthConfig;
 use super::library::Library;
+use super::load::trace::Replay;
 use super::load::{LoadConfig, Process};
 use super::open::{OpenLoop, Stream};
 use super::prompt::dataset::{Dataset, DatasetStats};
 use super::prompt::order::RowOrder;
 use super::prompt::sharegpt::SharegptSource;
 use super::prompt::synthetic::{SyntheticSource, distinct_prompts};
+use super::prompt::trace::TraceSource;
 use super::prompt::{PromptSource, PromptsConfig, Salt, Who};
 use super::ranks::Ranks;
 use super::session::{History, Next, Parts, Sessions, Turn};
@@ -88,6 +90,16 @@ struct Class {
 enum Pace {
     Open(OpenLoop),
     Closed(ClosedLoop),
+}
+
+impl Pace {
+    /// The part of a trace that is replayed, if it is one.
+    fn replay(&self) -> Option<&Replay> {
+        match self {
+            Self::Open(open) => open.replay(),
+            Self::Closed(_) => None,
+        }
+    }
 }
 
 impl Traffic {
@@ -388,6 +400,19 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
             let found = found.into_iter().flatten();
             problems.extend(found.map(|problem| problem.inside("prompts")));
         }
+        PromptsConfig::Trace(_) => {
+            if !matches!(scenario.load, LoadConfig::Trace(_)) {
+                problems.push(Problem::new("prompts", "prompts of a trace need `load.kind = \"trace\"`"));
+            }
+            if workload.session.is_some() {
+                problems.push(Problem::new("session", "sessions need synthetic prompts"));
+            }
+            for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())] {
+                if set {
+                    problems.push(Problem::new(key, "a trace has the lengths of its prompts; remove it"));
+                }
+            }
+        }
         PromptsConfig::Sharegpt(config) => {
             if workload.session.is_some() {
                 problems.push(Problem::new("session", "sessions need synthetic prompts"));
@@ -544,6 +569,14 @@ impl Builder<'_> {
                 let mean = lengths.mean();
                 let source = SyntheticSource::new(prompts, lengths, Arc::clone(&tokenizer), &config.name, node, salt);
                 (Box::new(source), mean, supply)
+            }
+            (PromptsConfig::Trace(_), _) => {
+                let replay = self.pace.replay().expect("checked: prompts of a trace have a load that replays it");
+                let (input, answer) = replay.mean_lengths()?;
+                mean_output_tokens = mean_output_tokens.or(Some(answer));
+                let source = TraceSource::new(replay.clone(), Arc::clone(&tokenizer), &config.name, node, salt);
+                // What repeats, repeats in the trace.
+                (Box::new(source), input, None)
             }
             (PromptsConfig::Sharegpt(_), None) => unreachable!("every dataset of a class is loaded"),
         };

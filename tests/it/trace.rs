@@ -2,8 +2,10 @@
 
 mod bad;
 mod formats;
+mod prompts;
 mod public;
 mod replay;
+mod wall;
 
 use std::io;
 use std::path::PathBuf;
@@ -26,6 +28,12 @@ fn rows(bytes: &[u8]) -> Result<Vec<TraceRow>, TraceError> {
 
 fn trace(bytes: &[u8]) -> Trace {
     Trace::read(&source(None), bytes, true).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The made-up chats, whose blocks have 16 tokens.
+fn chats() -> Trace {
+    let source = TraceSource { block_tokens: Some(16), ..source(None) };
+    Trace::read(&source, &fixture("mooncake.jsonl")[..], true).unwrap()
 }
 
 fn stats(bytes: &[u8]) -> TraceStats {

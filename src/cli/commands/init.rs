@@ -37,6 +37,7 @@ pub const TEMPLATES: &[Template] = templates![
     "session-arrivals",
     "multi-model",
     "sharegpt",
+    "trace-replay",
     "prompt-ingestion",
     "generation-speed",
     "length-pairs",
@@ -48,8 +49,10 @@ pub const TEMPLATES: &[Template] = templates![
 ];
 
 /// Files that a template names beside itself.
-const DATA: &[(&str, &str)] =
-    &[("data/conversations.json", include_str!("../../../scenarios/data/conversations.json"))];
+const DATA: &[(&str, &str)] = &[
+    ("data/conversations.json", include_str!("../../../scenarios/data/conversations.json")),
+    ("data/trace.jsonl", include_str!("../../../scenarios/data/trace.jsonl")),
+];
 
 impl Template {
     /// What it is for: its first line.

@@ -90,4 +90,8 @@ codes! {
         "A session has at least one request, its laws have their bounds in order, and its messages are made by `bench`: sessions need synthetic prompts.",
         bad: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 6, max = 2 }\nhistory = \"server\"",
         good: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 2, max = 6 }\nhistory = \"server\"";
+    TRACE_PROMPTS = "B0470", "prompts of a trace without a load that replays it",
+        "With `prompts.kind = \"trace\"` request i has the lengths and blocks of row i of the trace that `load` replays; no other load has rows.",
+        bad: "[workloads.chat]\nprompts = { kind = \"trace\" }\ninput_tokens = { kind = \"fixed\", value = 100 }",
+        good: "[workloads.chat]\nprompts = { kind = \"synthetic\" }";
 }

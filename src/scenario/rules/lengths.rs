@@ -137,6 +137,8 @@ fn prompts(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig) {
                 rules.at_value(&path, "the prefix", diagnostic.also(also, "the prompts"));
             }
         }
+        // Its own rules know the load as well.
+        PromptsConfig::Trace(_) => {}
         PromptsConfig::Sharegpt(dataset) => {
             for key in ["input_tokens", "tokens"] {
                 let set = if key == "tokens" { workload.tokens.is_some() } else { workload.input_tokens.is_some() };

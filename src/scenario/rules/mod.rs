@@ -10,6 +10,7 @@ mod phases;
 mod requests;
 mod sessions;
 mod slo;
+mod traces;
 mod usage;
 
 pub(super) use axes::{axis_paths, check as axes};
@@ -30,6 +31,7 @@ pub(super) fn run(partial: &Partial<'_>, document: &Document, found: &mut Diagno
     requests::check(&mut rules);
     slo::check(&mut rules);
     load::check(&mut rules);
+    traces::check(&mut rules);
 }
 
 /// What a rule works with.

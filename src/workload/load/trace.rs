@@ -27,6 +27,10 @@ pub struct TraceLoad {
     /// Its format; absent: told from its first line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<TraceFormat>,
+    /// Tokens of a block that `hash_ids` name; absent: as the file says, 512 for Mooncake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub block_tokens: Option<u32>,
     /// What times are multiplied by: 0.5 sends twice as fast, 2 half as fast.
     #[serde(default = "as_recorded")]
     #[schemars(range(min = 0.000001, max = 1_000_000))]
@@ -65,7 +69,12 @@ fn as_recorded() -> f64 {
 impl TraceLoad {
     /// What is to be read.
     pub(crate) fn source(&self) -> TraceSource {
-        TraceSource { path: self.path.clone(), sha256: self.sha256.clone(), format: self.format, block_tokens: None }
+        TraceSource {
+            path: self.path.clone(),
+            sha256: self.sha256.clone(),
+            format: self.format,
+            block_tokens: self.block_tokens,
+        }
     }
 
     pub(super) fn check(&self) -> Vec<Problem> {
@@ -126,7 +135,12 @@ impl Replay {
         let gaps = (times.len() - window.start) as u64 - 1;
         let natural_end = last + span.checked_div(gaps).unwrap_or(1).max(1);
         let end = match config.to.map(HumanDuration::nanos) {
-            Some(to) if to > natural_end => {
+            None if config.at_end == AtEnd::Loop && span == 0 => {
+                let message = "all requests of this part arrive at one instant; say with `to` when it begins again";
+                return Ok(Err(Problem::new("to", message)));
+            }
+            // Where there is no gap, nothing but `to` says how long the part is.
+            Some(to) if to > natural_end && span > 0 => {
                 let message = format!(
                     "`{}` ends {} after its start; leave `to` out, or end there",
                     config.path,
@@ -161,6 +175,25 @@ impl Replay {
     pub fn row(&self, index: u64) -> (usize, u64) {
         let Inner { first, rows, .. } = *self.0;
         (first + (index % rows) as usize, index / rows)
+    }
+
+    /// Tokens of prompt and answer of a row, at least 1.
+    pub(crate) fn lengths(&self, row: usize) -> (u32, u32) {
+        let lengths = self.0.trace.lengths().expect("checked where prompts ask for it");
+        (lengths[row].0.max(1), lengths[row].1.max(1))
+    }
+
+    /// Mean tokens of prompt and answer of the part.
+    ///
+    /// # Errors
+    /// When the trace has no lengths.
+    pub(crate) fn mean_lengths(&self) -> Result<(f64, f64), TraceError> {
+        self.0.trace.lengths()?;
+        let rows = self.0.first..self.0.first + self.0.rows as usize;
+        let sums = rows
+            .map(|row| self.lengths(row))
+            .fold((0, 0), |sums: (u64, u64), (input, output)| (sums.0 + u64::from(input), sums.1 + u64::from(output)));
+        Ok((sums.0 as f64 / self.0.rows as f64, sums.1 as f64 / self.0.rows as f64))
     }
 
     /// When arrival `index` is due, since the start of the point; `None` when there is none.

@@ -14,6 +14,7 @@ pub(crate) mod order;
 pub mod sharegpt;
 pub mod synthetic;
 pub(crate) mod texts;
+pub mod trace;
 
 /// Where prompts come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,8 @@ pub enum PromptsConfig {
     Synthetic(synthetic::Synthetic),
     /// Conversations from a ShareGPT-format file.
     Sharegpt(sharegpt::Sharegpt),
+    /// The rows of the trace that `load` replays: their lengths, and real shared prefixes where it has blocks.
+    Trace(trace::TracePrompts),
 }
 
 impl PromptsConfig {
@@ -31,6 +34,7 @@ impl PromptsConfig {
         match self {
             Self::Synthetic(_) => "synthetic",
             Self::Sharegpt(_) => "sharegpt",
+            Self::Trace(_) => "trace",
         }
     }
 
@@ -39,6 +43,7 @@ impl PromptsConfig {
         match self {
             Self::Synthetic(config) => config.salt,
             Self::Sharegpt(config) => config.salt,
+            Self::Trace(config) => config.salt,
         }
     }
 }

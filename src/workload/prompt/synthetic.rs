@@ -144,29 +144,6 @@ impl SyntheticSource {
             text /= choices;
         }
     }
-
-    /// Lengthens or shortens the row until its text has `length` tokens; else the nearest it found.
-    fn fit(&self, mut row: Numbers<'_>, length: usize) -> (String, usize) {
-        let mut best = (usize::MAX, String::new(), 0);
-        for _ in 0..REPAIRS {
-            let text = row.pieces.text(&row.numbers);
-            let counted = self.tokenizer.count(&text);
-            if counted == length {
-                return (text, counted);
-            }
-            let size = row.numbers.len();
-            if counted.abs_diff(length) < best.0 {
-                best = (counted.abs_diff(length), text, counted);
-            }
-            let wanted = (size + length).saturating_sub(counted).max(1);
-            // Stepping back and forth between two sizes: try another last word instead.
-            if wanted == size || counted.abs_diff(length) == 1 {
-                row.resize(size - 1);
-            }
-            row.resize(wanted);
-        }
-        (best.1, best.2)
-    }
 }
 
 impl PromptSource for SyntheticSource {
@@ -176,7 +153,7 @@ impl PromptSource for SyntheticSource {
         let (text, counted) = if row.pieces.additive {
             (row.pieces.text(&row.numbers), asked as usize)
         } else {
-            self.fit(row, asked as usize)
+            fit(&*self.tokenizer, row, asked as usize)
         };
         Drawn { text, asked, counted: u32::try_from(counted).unwrap_or(u32::MAX), answer: None }
     }
@@ -186,15 +163,39 @@ impl PromptSource for SyntheticSource {
     }
 }
 
+/// Lengthens or shortens the row until its text has `length` tokens; else the nearest it found.
+pub(super) fn fit(tokenizer: &dyn Tokenizer, mut row: Numbers<'_>, length: usize) -> (String, usize) {
+    let mut best = (usize::MAX, String::new(), 0);
+    for _ in 0..REPAIRS {
+        let text = row.pieces.text(&row.numbers);
+        let counted = tokenizer.count(&text);
+        if counted == length {
+            return (text, counted);
+        }
+        let size = row.numbers.len();
+        if counted.abs_diff(length) < best.0 {
+            best = (counted.abs_diff(length), text, counted);
+        }
+        let wanted = (size + length).saturating_sub(counted).max(1);
+        // Stepping back and forth between two sizes: try another last word instead.
+        if wanted == size || counted.abs_diff(length) == 1 {
+            row.resize(size - 1);
+        }
+        row.resize(wanted);
+    }
+    (best.1, best.2)
+}
+
 /// A row of piece numbers that can grow from its own generator.
-struct Numbers<'p> {
-    pieces: &'p Pieces,
-    numbers: Vec<u32>,
-    rng: rand_chacha::ChaCha12Rng,
+#[derive(Debug)]
+pub(super) struct Numbers<'p> {
+    pub(super) pieces: &'p Pieces,
+    pub(super) numbers: Vec<u32>,
+    pub(super) rng: rand_chacha::ChaCha12Rng,
 }
 
 impl Numbers<'_> {
-    fn resize(&mut self, length: usize) {
+    pub(super) fn resize(&mut self, length: usize) {
         self.numbers.truncate(length);
         while self.numbers.len() < length {
             let choices = self.pieces.at(self.numbers.len()).len();

@@ -32,9 +32,13 @@ pub(super) fn read(path: &Path) -> ScenarioFile {
 pub(super) fn inputs(scenario: &ScenarioFile) -> Vec<(String, Option<String>)> {
     let prompts = scenario.workloads.values().filter_map(|workload| match &workload.prompts {
         PromptsConfig::Sharegpt(dataset) => Some((dataset.path.clone(), dataset.sha256.clone())),
-        PromptsConfig::Synthetic(_) => None,
+        PromptsConfig::Synthetic(_) | PromptsConfig::Trace(_) => None,
     });
-    prompts.collect()
+    let load = match &scenario.load {
+        LoadConfig::Trace(trace) => Some((trace.path.clone(), trace.sha256.clone())),
+        _ => None,
+    };
+    prompts.chain(load).collect()
 }
 
 /// Longest time that the plan of a scenario can take, in seconds: every phase of every point at its maximum.

@@ -1,0 +1,28 @@
+//! Rules of `[workloads]` whose prompts are those of a trace.
+
+use super::Rules;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::workload::load::LoadConfig;
+use crate::workload::prompt::PromptsConfig;
+
+pub(super) fn check(rules: &mut Rules<'_>) {
+    let Some(load) = rules.partial.load() else { return };
+    for (name, workload) in &rules.partial.file().workloads {
+        if !matches!(workload.prompts, PromptsConfig::Trace(_)) {
+            continue;
+        }
+        if !matches!(load, LoadConfig::Trace(_)) {
+            let message = format!("the prompts of `workloads.{name}` are those of a trace, but no trace is replayed");
+            let also = rules.origin(&["load", "kind"]).value;
+            let diagnostic = Diagnostic::error(&codes::TRACE_PROMPTS, message)
+                .also(also, "request i has no row here")
+                .help("replay it with `load.kind = \"trace\"`, or use synthetic prompts");
+            rules.at_value(&["workloads", name, "prompts", "kind"], "", diagnostic);
+        }
+        if workload.input_tokens.is_some() {
+            let message =
+                format!("the inputs of `workloads.{name}` come from a trace, so `input_tokens` has no effect");
+            rules.at_key(&["workloads", name, "input_tokens"], "", Diagnostic::error(&codes::LENGTHS, message));
+        }
+    }
+}
