@@ -99,7 +99,8 @@ fn names_file(path: &[String]) -> bool {
     matches!(
         path.as_slice(),
         ["tokenizers", _, "path"]
-            | ["workloads", _, "prompts", "path"]
+            | ["workloads", _, "prompts" | "input_tokens" | "output_tokens" | "tokens", "path"]
+            | ["workloads", _, "tokens", "total", "path"]
             | ["load", "path"]
             | ["backends", _, "api_key", "file"]
             | ["backends", _, "secret_headers", _, "file"]

@@ -21,7 +21,17 @@ impl LengthDraw {
     pub(crate) fn draw(&self, who: &Who) -> u32 {
         match self {
             Self::Alone { law, seed } => law.sample(&mut who.seed(*seed).rng()),
-            Self::Joint { law, seed, side } => law.sample(&mut who.seed(*seed).rng()).side(*side),
+            Self::Joint { law, seed, side } => {
+                law.at(who.number, seed.child("order"), &mut who.seed(*seed).rng()).side(*side)
+            }
+        }
+    }
+
+    /// Rows after which there are no more; `None`: never.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        match self {
+            Self::Alone { .. } => None,
+            Self::Joint { law, .. } => law.rows(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::draw::LengthDraw;
 use super::error::{Problem, WorkloadError};
-use super::joint::Side;
+use super::joint::{JointConfig, Side};
 use super::length::{LengthConfig, Lengths};
 use super::load::LoadConfig;
 use super::load::trace::{Replay, TraceLoad};
@@ -146,7 +146,11 @@ impl Library {
         class_seed: Seed,
     ) -> Result<Option<LengthDraw>, WorkloadError> {
         if let Some(joint) = &workload.tokens {
-            let law = joint.law(&|path: &str| self.assets.read(path))?;
+            let law = match joint {
+                // Read once for both sides, and line by line.
+                JointConfig::Trace(config) => Arc::new(config.law(&self.trace(&config.source(), false)?)?),
+                joint => joint.law(&|path: &str| self.assets.read(path))?,
+            };
             return Ok(Some(LengthDraw::Joint { law, seed: class_seed.child("tokens"), side }));
         }
         let (config, key) = match side {

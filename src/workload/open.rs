@@ -50,10 +50,10 @@ impl OpenLoop {
 
     /// The part of a trace that the arrivals are, if they are one.
     pub(crate) fn replay(&self) -> Option<&Replay> {
-        match &self.0.process {
+        self.0.streams.iter().find_map(|stream| match &stream.process {
             Process::Trace(replay) => Some(replay),
             _ => None,
-        }
+        })
     }
 
     /// The rule that ends the window.

@@ -401,13 +401,18 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
             problems.extend(found.map(|problem| problem.inside("prompts")));
         }
         PromptsConfig::Trace(_) => {
-            if !matches!(scenario.load, LoadConfig::Trace(_)) {
+            let apart = scenario
+                .traffic
+                .iter()
+                .any(|class| class.load.is_some() && scenario.workloads.get(&class.workload) == Some(workload));
+            if apart || !matches!(scenario.load, LoadConfig::Trace(_)) {
                 problems.push(Problem::new("prompts", "prompts of a trace need `load.kind = \"trace\"`"));
             }
             if workload.session.is_some() {
                 problems.push(Problem::new("session", "sessions need synthetic prompts"));
             }
-            for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())] {
+            for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())]
+            {
                 if set {
                     problems.push(Problem::new(key, "a trace has the lengths of its prompts; remove it"));
                 }
@@ -539,6 +544,25 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Whether a trace of lengths that stops has a row for each request of warm-up and window.
+    fn check_rows(&self, class: &TrafficConfig, rows: u64) -> Result<(), WorkloadError> {
+        let message = match self.pace {
+            Pace::Open(open) => {
+                let Window { warmup, measured, .. } = open.window();
+                let requests = warmup + measured;
+                if requests <= rows {
+                    return Ok(());
+                }
+                format!(
+                    "the trace has {rows} rows, but warm-up and window have {requests} requests; measure less, or use `\"cycle\"`"
+                )
+            }
+            Pace::Closed(_) => "a closed loop sends as many requests as the server lets it; use `\"cycle\"`".to_owned(),
+        };
+        let key = format!("workloads.{}.tokens.at_end", class.workload);
+        Err(WorkloadError::Settings(vec![Problem::new(key, message)]))
+    }
+
     fn class(
         &self,
         index: u16,
@@ -552,6 +576,9 @@ impl Builder<'_> {
         let used = self.uses.iter().find(|used| used.classes[usize::from(index)]);
         let class_seed = node.child("class").child(&config.name);
         let output = self.library.lengths(workload, Side::Output, class_seed)?;
+        if let Some(rows) = output.as_ref().and_then(LengthDraw::rows) {
+            self.check_rows(config, rows)?;
+        }
         let mut mean_output_tokens = output.as_ref().map(LengthDraw::mean);
         let (prompts, mean_input_tokens, supply): (Box<dyn PromptSource>, f64, _) = match (&workload.prompts, used) {
             (PromptsConfig::Sharegpt(_), Some(used)) => {

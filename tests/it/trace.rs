@@ -2,6 +2,7 @@
 
 mod bad;
 mod formats;
+mod lengths;
 mod prompts;
 mod public;
 mod replay;

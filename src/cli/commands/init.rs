@@ -38,6 +38,7 @@ pub const TEMPLATES: &[Template] = templates![
     "multi-model",
     "sharegpt",
     "trace-replay",
+    "length-trace",
     "prompt-ingestion",
     "generation-speed",
     "length-pairs",
@@ -52,6 +53,7 @@ pub const TEMPLATES: &[Template] = templates![
 const DATA: &[(&str, &str)] = &[
     ("data/conversations.json", include_str!("../../../scenarios/data/conversations.json")),
     ("data/trace.jsonl", include_str!("../../../scenarios/data/trace.jsonl")),
+    ("data/lengths-trace.csv", include_str!("../../../scenarios/data/lengths-trace.csv")),
 ];
 
 impl Template {

@@ -34,7 +34,7 @@ fn together(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig, joint:
     }
     let path = ["workloads", name, "tokens"];
     match joint {
-        JointConfig::Pairs(_) => problems(rules, &path, joint.check()),
+        JointConfig::Pairs(_) | JointConfig::Trace(_) => problems(rules, &path, joint.check()),
         JointConfig::Ratio(ratio) => {
             law(rules, &["workloads", name, "tokens", "total"], &ratio.total);
             // What is wrong with the total alone was said just now.

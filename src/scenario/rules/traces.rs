@@ -19,10 +19,11 @@ pub(super) fn check(rules: &mut Rules<'_>) {
                 .help("replay it with `load.kind = \"trace\"`, or use synthetic prompts");
             rules.at_value(&["workloads", name, "prompts", "kind"], "", diagnostic);
         }
-        if workload.input_tokens.is_some() {
-            let message =
-                format!("the inputs of `workloads.{name}` come from a trace, so `input_tokens` has no effect");
-            rules.at_key(&["workloads", name, "input_tokens"], "", Diagnostic::error(&codes::LENGTHS, message));
+        for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())] {
+            if set {
+                let message = format!("the inputs of `workloads.{name}` come from a trace, so `{key}` has no effect");
+                rules.at_key(&["workloads", name, key], "", Diagnostic::error(&codes::LENGTHS, message));
+            }
         }
     }
 }

@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 use super::length::file::{LengthFile, LengthFileError, ReadFile};
+use crate::seed::Seed;
+use crate::trace::Trace;
 
 pub mod pairs;
 pub mod ratio;
+pub mod trace;
 
 /// Tokens of a prompt and of its answer, drawn together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +24,8 @@ pub enum JointConfig {
     Pairs(pairs::Pairs),
     /// A total that is split at a fixed ratio.
     Ratio(ratio::Ratio),
+    /// Rows of a trace, scaled and bounded.
+    Trace(trace::TraceLengths),
 }
 
 /// Tokens of a request.
@@ -55,6 +60,14 @@ impl Pair {
 pub trait JointLengths: Debug + Send + Sync {
     /// One pair, inside [`JointLengths::bounds`].
     fn sample(&self, rng: &mut ChaCha12Rng) -> Pair;
+    /// The pair of request `number` where rows are dealt out in an order; else a draw. `order` is the node of the order.
+    fn at(&self, _number: u64, _order: Seed, rng: &mut ChaCha12Rng) -> Pair {
+        self.sample(rng)
+    }
+    /// Rows after which there are no more; `None`: never.
+    fn rows(&self) -> Option<u64> {
+        None
+    }
     /// Mean of one side, in tokens.
     fn mean(&self, side: Side) -> f64;
     /// Smallest and largest length of one side, both included.
@@ -70,6 +83,10 @@ impl JointConfig {
         Ok(match self {
             Self::Pairs(law) => Arc::new(law.law(read)?),
             Self::Ratio(law) => Arc::new(law.law(read)?),
+            Self::Trace(law) => {
+                let bytes = read(&law.path)?;
+                Arc::new(law.law(&Arc::new(Trace::read(&law.source(), bytes.as_slice(), false)?))?)
+            }
         })
     }
 
@@ -86,6 +103,7 @@ impl JointConfig {
         match self {
             Self::Pairs(law) => law.outer_bounds(side),
             Self::Ratio(law) => law.outer_bounds(side),
+            Self::Trace(law) => law.outer_bounds(),
         }
     }
 
@@ -94,6 +112,7 @@ impl JointConfig {
         match self {
             Self::Pairs(law) => law.file().map(|file| ("tokens", file)),
             Self::Ratio(law) => law.total.file().map(|file| ("tokens.total", file)),
+            Self::Trace(law) => Some(("tokens", law.file())),
         }
     }
 
@@ -102,6 +121,7 @@ impl JointConfig {
         match self {
             Self::Pairs(law) => law.check(),
             Self::Ratio(law) => law.check(),
+            Self::Trace(law) => law.check(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::assets::AssetError;
+use crate::trace::TraceError;
 
 /// Reads a file by the path a scenario spells.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, AssetError>;
@@ -62,6 +63,9 @@ pub enum LengthFileError {
     /// It cannot be read.
     #[error(transparent)]
     Asset(#[from] AssetError),
+    /// It is a trace that cannot be used.
+    #[error(transparent)]
+    Trace(Box<TraceError>),
     /// It has no row.
     #[error("`{path}` holds no row of lengths; expected {expected}")]
     Empty {
@@ -104,6 +108,12 @@ pub enum LengthFileError {
         /// The column of the weights.
         column: String,
     },
+}
+
+impl From<TraceError> for LengthFileError {
+    fn from(error: TraceError) -> Self {
+        Self::Trace(Box::new(error))
+    }
 }
 
 fn at(column: &str) -> String {

@@ -82,6 +82,11 @@ impl TraceSource {
 }
 
 impl PromptSource for TraceSource {
+    fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
+        let (input, answer) = self.replay.lengths(self.replay.row(who.number).0);
+        (input, Some(answer))
+    }
+
     fn draw(&self, who: &Who) -> Drawn {
         let (row, pass) = self.replay.row(who.number);
         let (asked, answer) = self.replay.lengths(row);

@@ -38,7 +38,10 @@ pub(super) fn inputs(scenario: &ScenarioFile) -> Vec<(String, Option<String>)> {
         LoadConfig::Trace(trace) => Some((trace.path.clone(), trace.sha256.clone())),
         _ => None,
     };
-    prompts.chain(load).collect()
+    let lengths = scenario.workloads.values().flat_map(|workload| {
+        workload.length_files().map(|(_, file)| (file.path.to_owned(), file.sha256.map(str::to_owned)))
+    });
+    prompts.chain(load).chain(lengths).collect()
 }
 
 /// Longest time that the plan of a scenario can take, in seconds: every phase of every point at its maximum.
