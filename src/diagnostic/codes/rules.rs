@@ -18,7 +18,7 @@ codes! {
         "Nothing lies between the two.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"uniform\", min = 200, max = 100 }",
         good: "[workloads.chat]\ninput_tokens = { kind = \"uniform\", min = 100, max = 200 }";
-    ONE_OF_TWO = "B0440", "lengths that are given twice, or not at all",
+    ONE_OF_TWO = "B0444", "lengths that are given twice, or not at all",
         "A histogram has `bins` or the `path` of a file, pairs have `pairs` or a `path`, a gamma law has `cv` or `sd`, and a workload has `tokens` or `input_tokens` and `output_tokens`: exactly one of the two.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, max = 4000 }",
         good: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, cv = 0.8, max = 4000 }";
