@@ -4,6 +4,7 @@ mod bad;
 mod formats;
 mod lengths;
 mod prompts;
+mod prefix_cache;
 mod public;
 mod replay;
 mod wall;
