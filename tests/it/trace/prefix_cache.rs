@@ -72,8 +72,8 @@ fn what_a_trace_repeats_is_found_and_less_of_it_in_a_small_cache() {
     assert!(small.prefix_hits < unbounded.prefix_hits, "{small:?}");
 }
 
-/// 77 953 of the 121 877 blocks of 512 tokens repeat: 0.640. In tokens it is a little different, because last blocks are
-/// partial and a last token is always computed.
+/// 77 953 of the 121 877 blocks of 512 tokens repeat: 0.640. In tokens it is 0.651: the last block of a prompt is partial,
+/// and it is the one that is seldom sent again.
 #[test]
 fn the_published_mooncake_trace_has_its_hit_share() {
     let Some(path) = public::file("mooncake_synthetic_trace.jsonl") else { return };
@@ -82,5 +82,5 @@ fn the_published_mooncake_trace_has_its_hit_share() {
     assert_eq!(counts.prefix_hits, found_by_ids(&trace, 512));
     let share = counts.prefix_hits as f64 / counts.prefix_queries as f64;
     eprintln!("{} of {} tokens: {share:.4}", counts.prefix_hits, counts.prefix_queries);
-    assert!((share - 0.640).abs() < 0.01, "{share}");
+    assert!((share - 0.651).abs() < 0.001, "{share}");
 }
