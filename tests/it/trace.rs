@@ -3,8 +3,8 @@
 mod bad;
 mod formats;
 mod lengths;
-mod prompts;
 mod prefix_cache;
+mod prompts;
 mod public;
 mod replay;
 mod wall;
