@@ -10,7 +10,6 @@ use crate::scenario::file::{ScenarioFile, TokenizerConfig};
 use crate::seed::hex;
 use crate::workload::length::file::LengthFile;
 use crate::workload::load::LoadConfig;
-use crate::workload::prompt::PromptsConfig;
 
 /// Resolves and reads the files a scenario names.
 #[derive(Clone, Debug)]
@@ -134,11 +133,9 @@ pub fn named_files<'a>(file: &'a ScenarioFile) -> Vec<NamedFile<'a>> {
             Some(NamedFile { owner: Owner::Tokenizer(name), path: &tokenizer.path, pin: tokenizer.sha256.as_deref() })
         }
     });
-    let datasets = file.workloads.iter().filter_map(|(name, workload)| match &workload.prompts {
-        PromptsConfig::Synthetic(_) | PromptsConfig::Trace(_) => None,
-        PromptsConfig::Sharegpt(dataset) => {
-            Some(NamedFile { owner: Owner::Workload(name), path: &dataset.path, pin: dataset.sha256.as_deref() })
-        }
+    let datasets = file.workloads.iter().filter_map(|(name, workload)| {
+        let dataset = workload.prompts.dataset()?;
+        Some(NamedFile { owner: Owner::Workload(name), path: dataset.path, pin: dataset.sha256 })
     });
     let load = match &file.load {
         LoadConfig::Trace(trace) => {

@@ -8,6 +8,7 @@ pub mod crypto;
 pub mod diagnostic;
 pub mod engine;
 pub mod measure;
+pub mod numerals;
 pub mod observe;
 pub mod plan;
 pub mod protocol;

@@ -17,6 +17,7 @@ use super::ApplyError;
 use super::mask::Mask;
 use crate::engine::clock::PointClock;
 use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, TransportFactory, WindowView};
+use crate::measure::correctness;
 use crate::measure::timeline::{Outcome, Phase, Timeline};
 use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
 use crate::observe::host::{self, HostFacts, ThreadFacts, WatchedThread};
@@ -151,6 +152,7 @@ impl Collector {
             let mut taken = 0;
             while let Some(mut timeline) = next {
                 self.mask.timeline(&mut timeline);
+                correctness::check(&mut timeline);
                 if let (true, Some(end)) = (open, window.end()) {
                     self.accumulator.close_window(end);
                     open = false;

@@ -324,6 +324,7 @@ impl Source for Labels {
             input_tokens_counted: 1,
             output_tokens_asked: self.tokens,
             address: 0,
+            expected_number: None,
         }
     }
 

@@ -36,6 +36,7 @@ pub(super) struct Prepared {
     /// The request of the same session after this one, if there is one.
     pub(super) next: Option<Next>,
     pub(super) address: u16,
+    pub(super) expected_number: Option<u32>,
 }
 
 /// Bodies of an open loop in order of time.
@@ -245,7 +246,16 @@ impl TurnMaker {
 }
 
 fn prepare(job: &Job, phase: Phase, content: Content, next: Option<Next>, at: Nanos) -> Prepared {
-    let Content { id, class, prompt, input_tokens_asked, input_tokens_counted, output_tokens_asked, address } = content;
+    let Content {
+        id,
+        class,
+        prompt,
+        input_tokens_asked,
+        input_tokens_counted,
+        output_tokens_asked,
+        address,
+        expected_number,
+    } = content;
     let target = &job.targets[usize::from(class)];
     let body = target.protocol.body(&Ask { model: &target.model, prompt: &prompt, max_tokens: output_tokens_asked });
     Prepared {
@@ -265,5 +275,6 @@ fn prepare(job: &Job, phase: Phase, content: Content, next: Option<Next>, at: Na
         output_tokens_asked,
         next,
         address,
+        expected_number,
     }
 }

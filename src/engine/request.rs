@@ -142,6 +142,7 @@ impl WorkerContext {
             input_tokens_asked: prepared.input_tokens_asked,
             input_tokens_counted: Some(prepared.input_tokens_counted),
             output_tokens_asked: prepared.output_tokens_asked,
+            expected_number: prepared.expected_number,
             connection: ConnectionUse::Unknown,
             address: prepared.address,
         }

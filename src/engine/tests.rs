@@ -74,6 +74,7 @@ impl Source for Identity {
             input_tokens_counted: 1,
             output_tokens_asked: 1,
             address: 0,
+            expected_number: None,
         }
     }
     fn class_of_turn(&self, _: u32, _: u32) -> u16 {

@@ -157,6 +157,7 @@ mod tests {
             input_tokens_asked: 1,
             input_tokens_counted: None,
             output_tokens_asked: 1,
+            expected_number: None,
             connection: ConnectionUse::Reused,
             address: 0,
         }

@@ -7,6 +7,7 @@
 pub mod accumulator;
 pub mod attribution;
 mod class;
+pub mod correctness;
 pub mod derive;
 pub mod distribution;
 pub mod facts;

@@ -370,6 +370,8 @@ pub struct Timeline {
     pub input_tokens_counted: Option<u32>,
     /// Output tokens asked of the server (`max_tokens`).
     pub output_tokens_asked: u32,
+    /// A number that a right answer contains, where the prompt has such an answer.
+    pub expected_number: Option<u32>,
     /// Connection opened or reused.
     pub connection: ConnectionUse,
     /// Which of the addresses of its backend it went to.

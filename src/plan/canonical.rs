@@ -13,7 +13,6 @@ use crate::plan::change::{KeyChange, key_changes};
 use crate::scenario::file::{ScenarioFile, TokenizerConfig, TrafficConfig};
 use crate::seed::{GENERATOR_VERSION, Seed, sha256_hex};
 use crate::workload::load::LoadConfig;
-use crate::workload::prompt::PromptsConfig;
 
 /// Version of the canonical form itself; part of it.
 pub(crate) const FORMAT: &str = "bench.point/1";
@@ -183,8 +182,8 @@ impl Used {
             }
             let Some(workload) = file.workloads.get(&class.workload) else { continue };
             let mut value = tree_normalised(workload);
-            if let PromptsConfig::Sharegpt(dataset) = &workload.prompts {
-                by_content(&mut value["prompts"], &dataset.path, inputs)?;
+            if let Some(dataset) = workload.prompts.dataset() {
+                by_content(&mut value["prompts"], dataset.path, inputs)?;
             }
             for (keys, named) in workload.length_files() {
                 let table = keys.split('.').fold(&mut value, |value, key| &mut value[key]);

@@ -238,7 +238,8 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
         let workload = file.workloads.get(&config.workload);
         let dataset = workload
             .filter(|workload| {
-                matches!(workload.prompts, PromptsConfig::Sharegpt(_) | PromptsConfig::Trace(_))
+                workload.prompts.dataset().is_some()
+                    || matches!(workload.prompts, PromptsConfig::Trace(_))
                     || workload.length_files().next().is_some()
             })
             .and_then(|workload| datasets.lengths(file, workload));

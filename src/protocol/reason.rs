@@ -52,6 +52,7 @@ reasons! {
     STREAMED_UNASKED = "streamed_unasked", ProtocolError, "A whole answer was asked for, but a stream came.";
     UNEXPECTED_CONTENT_TYPE = "unexpected_content_type", ProtocolError, "The answer is neither an event stream nor JSON.";
     UNEXPECTED_CONTENT_ENCODING = "unexpected_content_encoding", ProtocolError, "The answer is compressed, which was not asked for.";
+    WRONG_NUMBER = "wrong_number", Mismatch, "The prompt asks for a number, and the answer, complete as it is, does not contain it.";
     DRAIN_LIMIT = "drain_limit", Cancelled, "`bench` gave the request up because `phases.drain.max` had passed.";
     INTERRUPTED = "interrupted", Cancelled, "`bench` gave the request up because it was told to stop.";
     WINDOW_OVER = "window_over", Cancelled, "Load of the drain that nobody waits for: every measured request had ended.";

@@ -27,6 +27,8 @@ pub enum FaultKind {
     Reset,
     /// An answer without content, properly ended.
     Empty,
+    /// An answer with another number than the one asked for; only with `answers=numbers`.
+    WrongNumber,
     /// Everything but `[DONE]`.
     NoDone,
     /// An event, or a body, that is not JSON, halfway through the answer.
@@ -45,7 +47,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The faults that `fault=NAME` names.
-    pub const NAMED: [(&'static str, Self); 12] = [
+    pub const NAMED: [(&'static str, Self); 13] = [
         ("http_500", Self::Http500),
         ("http_429", Self::Http429),
         ("http_503", Self::Http503),
@@ -54,6 +56,7 @@ impl FaultKind {
         ("cut_headers", Self::CutHeaders),
         ("reset", Self::Reset),
         ("empty", Self::Empty),
+        ("wrong_number", Self::WrongNumber),
         ("no_done", Self::NoDone),
         ("malformed", Self::Malformed),
         ("hang", Self::Hang),

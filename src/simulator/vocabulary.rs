@@ -19,6 +19,13 @@ pub(crate) struct Piece {
     pub(crate) json: Box<str>,
 }
 
+impl Piece {
+    fn new(id: u32, text: String) -> Self {
+        let json = serde_json::Value::from(text.as_str()).to_string().into();
+        Self { id, text: text.into(), json }
+    }
+}
+
 /// Pieces whose concatenation has exactly as many tokens as pieces.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
@@ -43,28 +50,43 @@ impl Vocabulary {
         Ok(Self { pieces, seed: Seed::root(seed).child("simulator/answer") })
     }
 
-    /// The text of the answer to one request.
-    pub(crate) fn answer(&self, request: u64) -> AnswerText {
+    /// The text of the answer to one request, which opens with these tokens.
+    pub(crate) fn answer(&self, request: u64, opening: Vec<Piece>) -> AnswerText {
         let hex = self.seed.index(request).to_hex();
-        AnswerText { state: u64::from_str_radix(&hex[..16], 16).unwrap_or(request) }
+        AnswerText { state: u64::from_str_radix(&hex[..16], 16).unwrap_or(request), opening }
     }
 
     /// The token at `index` of an answer.
-    pub(crate) fn piece(&self, answer: AnswerText, index: u32) -> &Piece {
+    pub(crate) fn piece<'a>(&'a self, answer: &'a AnswerText, index: u32) -> &'a Piece {
+        if let Some(piece) = answer.opening.get(index as usize) {
+            return piece;
+        }
         let draw = splitmix64(answer.state.wrapping_add(u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         &self.pieces[(draw % self.pieces.len() as u64) as usize]
     }
 }
 
 /// Which text a request gets: a function of the seed and its number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct AnswerText {
     state: u64,
+    opening: Vec<Piece>,
+}
+
+/// The tokens of `text`, one piece each.
+pub(crate) fn pieces_of(text: &str, tokenizer: &dyn Tokenizer) -> Vec<Piece> {
+    let ids = tokenizer.encode(text);
+    let texts: Vec<String> = ids.iter().map(|id| tokenizer.decode(&[*id])).collect();
+    if texts.concat() == text {
+        return ids.into_iter().zip(texts).map(|(id, text)| Piece::new(id, text)).collect();
+    }
+    // A tokenizer whose tokens do not spell the text again: one event then brings it whole.
+    vec![Piece::new(ids.first().copied().unwrap_or(0), text.to_owned())]
 }
 
 impl AnswerText {
     /// 16 hex digits for the id of the answer.
-    pub(crate) fn id(self) -> String {
+    pub(crate) fn id(&self) -> String {
         format!("{:016x}", self.state)
     }
 }
@@ -89,9 +111,8 @@ fn words(tokenizer: &dyn Tokenizer, accept: impl Fn(&str) -> bool) -> Vec<Piece>
         {
             continue;
         }
-        let json = serde_json::Value::from(text.as_str()).to_string().into();
         previous = Some((id, text.as_str().into()));
-        pieces.push(Piece { id, text: text.into(), json });
+        pieces.push(Piece::new(id, text));
         if pieces.len() == WANTED {
             break;
         }

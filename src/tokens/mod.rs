@@ -47,10 +47,17 @@ impl Pieces {
 
     /// The text of piece numbers, one number a position.
     pub fn text(&self, numbers: &[u32]) -> String {
-        let mut text = String::with_capacity(numbers.len() * 8);
+        self.text_between("", numbers, "")
+    }
+
+    /// The text of piece numbers between two others.
+    pub fn text_between(&self, before: &str, numbers: &[u32], after: &str) -> String {
+        let mut text = String::with_capacity(before.len() + numbers.len() * 8 + after.len());
+        text.push_str(before);
         for (position, number) in numbers.iter().enumerate() {
             text.push_str(&self.at(position)[*number as usize]);
         }
+        text.push_str(after);
         text
     }
 }

@@ -11,8 +11,8 @@ use super::length::{LengthConfig, Lengths};
 use super::load::LoadConfig;
 use super::load::trace::{Replay, TraceLoad};
 use super::prompt::PromptsConfig;
+use super::prompt::dataset::config::DatasetView;
 use super::prompt::dataset::{Dataset, DatasetStats, Selection};
-use super::prompt::sharegpt::{self, Sharegpt};
 use super::traffic::Traffic;
 use crate::assets::Assets;
 use crate::scenario::file::{ScenarioFile, TokenizerConfig, WorkloadConfig};
@@ -190,11 +190,11 @@ impl Library {
         scenario: &ScenarioFile,
         workload: &WorkloadConfig,
     ) -> Result<Option<DatasetStats>, WorkloadError> {
-        let PromptsConfig::Sharegpt(config) = &workload.prompts else { return Ok(None) };
-        Ok(Some(self.dataset(scenario, workload, config)?.stats.clone()))
+        let Some(view) = workload.prompts.dataset() else { return Ok(None) };
+        Ok(Some(self.dataset(scenario, workload, &view)?.stats.clone()))
     }
 
-    /// The conversations that `workload` of `scenario` draws from.
+    /// The rows that `workload` of `scenario` draws from.
     ///
     /// # Errors
     /// A tokenizer or a dataset that cannot be used.
@@ -202,36 +202,30 @@ impl Library {
         &self,
         scenario: &ScenarioFile,
         workload: &WorkloadConfig,
-        config: &Sharegpt,
+        view: &DatasetView<'_>,
     ) -> Result<Arc<Dataset>, WorkloadError> {
         let tokenizer = self.tokenizer(scenario, &workload.tokenizer)?;
         let identity = match scenario.tokenizers.get(&workload.tokenizer) {
             Some(TokenizerConfig::File(file)) => file.path.clone(),
             _ => String::new(),
         };
+        let (min_answer, max_answer) = view.answer_tokens;
         let selection = Selection {
-            path: config.path.clone(),
-            sha256: config.sha256.clone(),
-            min_input_tokens: config.min_input_tokens,
-            max_input_tokens: config.max_input_tokens,
-            needs_answer: workload.output_tokens.is_none(),
+            path: view.path.to_owned(),
+            sha256: view.sha256.map(str::to_owned),
+            format: view.format.clone(),
+            min_input_tokens: view.input_tokens.0,
+            max_input_tokens: view.input_tokens.1,
+            min_answer_tokens: min_answer.unwrap_or(0),
+            max_answer_tokens: max_answer.unwrap_or(u32::MAX),
+            needs_answer: workload.output_tokens.is_none() || min_answer.or(max_answer).is_some(),
         };
-        self.sharegpt(selection, &*tokenizer, identity)
-    }
-
-    /// The ShareGPT rows of `selection`, counted with `tokenizer`, whose `identity` tells it from others.
-    fn sharegpt(
-        &self,
-        selection: Selection,
-        tokenizer: &dyn Tokenizer,
-        identity: String,
-    ) -> Result<Arc<Dataset>, WorkloadError> {
         let key = (selection, identity);
         let mut datasets = self.datasets.lock().expect("no holder of this lock panics");
         if let Some(known) = datasets.get(&key) {
             return Ok(Arc::clone(known));
         }
-        let dataset = Arc::new(Dataset::load(&key.0, &self.assets, tokenizer, sharegpt::read_row)?);
+        let dataset = Arc::new(Dataset::load(&key.0, &self.assets, &*tokenizer)?);
         datasets.insert(key, Arc::clone(&dataset));
         Ok(dataset)
     }

@@ -70,4 +70,6 @@ pub struct Content {
     pub output_tokens_asked: u32,
     /// Which of the addresses of its backend it goes to.
     pub address: u16,
+    /// A number that a right answer contains, where the prompt has such an answer.
+    pub expected_number: Option<u32>,
 }

@@ -190,7 +190,8 @@ impl Sessions {
         let node = seed.child("session");
         let system = (config.system_prompt_tokens > 0).then(|| {
             let length: Arc<dyn Lengths> = Arc::new(Fixed { value: config.system_prompt_tokens });
-            let nobody = Who { phase: Phase::Measure, id: RequestId::Open { index: 0 }, number: 0, rank: 0 };
+            let nobody =
+                Who { phase: Phase::Measure, id: RequestId::Open { index: 0 }, number: 0, rank: 0, output_tokens: 0 };
             source(&plain, &length, node.child("system"), run_salt).draw(&nobody)
         });
         // What opens a session carries the salt: the system message, if there is one.
@@ -258,7 +259,7 @@ impl Sessions {
     /// An answer of the server. Its tokens are counted by themselves, not with the whole history once more.
     fn said(&self, text: &str) -> Drawn {
         let tokens = u32::try_from(self.tokenizer.count(text)).unwrap_or(u32::MAX);
-        Drawn { text: text.to_owned(), asked: tokens, counted: tokens, answer: None }
+        Drawn { prompt: Prompt::Text(text.into()), asked: tokens, counted: tokens, answer: None, expected_number: None }
     }
 
     fn think_time_ns(&self, id: RequestId) -> Nanos {
@@ -275,11 +276,12 @@ impl History {
     fn say(&mut self, role: &'static str, said: Drawn) {
         self.asked = self.asked.saturating_add(said.asked);
         self.counted = self.counted.saturating_add(said.counted);
-        self.messages.push(Message { role, content: said.text.into() });
+        let Prompt::Text(content) = said.prompt else { unreachable!("synthetic prompts are texts") };
+        self.messages.push(Message { role, content });
     }
 }
 
 /// Sessions never recur, in whatever phase their requests fall: all phases share one seed path, as in a closed loop.
 fn who(id: RequestId, number: u64, turn: u32) -> Who {
-    Who { phase: Phase::Measure, id, number: number.wrapping_add(u64::from(turn) << 28), rank: 0 }
+    Who { phase: Phase::Measure, id, number: number.wrapping_add(u64::from(turn) << 28), rank: 0, output_tokens: 0 }
 }

@@ -11,12 +11,14 @@ use super::library::Library;
 use super::load::trace::Replay;
 use super::load::{LoadConfig, Process};
 use super::open::{OpenLoop, Stream};
+use super::prompt::dataset::config::RowDraw;
+use super::prompt::dataset::source::DatasetSource;
 use super::prompt::dataset::{Dataset, DatasetStats};
+use super::prompt::number_words::{DISTINCT, NumberWordsSource};
 use super::prompt::order::RowOrder;
-use super::prompt::sharegpt::SharegptSource;
 use super::prompt::synthetic::{SyntheticSource, distinct_prompts};
 use super::prompt::trace::TraceSource;
-use super::prompt::{PromptSource, PromptsConfig, Salt, Who};
+use super::prompt::{Need, PromptSource, PromptsConfig, Salt, Who};
 use super::ranks::Ranks;
 use super::session::{History, Next, Parts, Sessions, Turn};
 use super::split::{ClassSplit, unreachable_classes};
@@ -26,7 +28,6 @@ use super::window::{self, WindowRule};
 use super::{Content, Window};
 use crate::assets::Assets;
 use crate::measure::timeline::{Phase, RequestId};
-use crate::protocol::Prompt;
 use crate::scenario::file::{ScenarioFile, TrafficConfig, WorkloadConfig};
 use crate::seed::Seed;
 use crate::tokens::Tokenizer;
@@ -146,7 +147,7 @@ impl Traffic {
             classes.push(class);
             supplies.extend(supply);
         }
-        supplies.extend(builder.uses.iter().map(DatasetUse::supply));
+        supplies.extend(builder.uses.iter().filter_map(DatasetUse::supply));
         let datasets = builder.uses.into_iter().map(|used| used.dataset).collect();
         Ok(Self { infos, classes, split, pace, supplies, datasets })
     }
@@ -186,18 +187,19 @@ impl Traffic {
         let maker = &self.classes[usize::from(class)];
         let number = self.number(id);
         let rank = maker.ranks.as_ref().map_or(0, |ranks| ranks.before(number));
-        let who = Who { phase, id, number, rank };
-        let drawn = maker.prompts.draw(&who);
+        let who = Who { phase, id, number, rank, output_tokens: 0 };
         let asked = maker.output.as_ref().map(|lengths| lengths.draw(&who));
+        let drawn = maker.prompts.draw(&Who { output_tokens: asked.unwrap_or(0), ..who });
         Content {
             id,
             class,
-            prompt: Prompt::Text(drawn.text.into_boxed_str()),
+            prompt: drawn.prompt,
             input_tokens_asked: drawn.asked,
             input_tokens_counted: drawn.counted,
             // Rows without an answer were left out when it decides the length.
             output_tokens_asked: asked.or(drawn.answer).unwrap_or(1),
             address: self.address(class, id),
+            expected_number: drawn.expected_number,
         }
     }
 
@@ -237,6 +239,7 @@ impl Traffic {
             output_tokens_asked: output_tokens,
             // All of a session go to one server, whose cache may know it: they share its number.
             address: self.address(class, id),
+            expected_number: None,
         };
         (content, next)
     }
@@ -264,7 +267,7 @@ impl Traffic {
         let maker = &self.classes[usize::from(class)];
         let number = self.number(id);
         let rank = maker.ranks.as_ref().map_or(0, |ranks| ranks.before(number));
-        let who = Who { phase, id, number, rank };
+        let who = Who { phase, id, number, rank, output_tokens: 0 };
         let (input, answer) = maker.prompts.lengths(&who);
         let asked = maker.output.as_ref().map(|lengths| lengths.draw(&who));
         (input, asked.or(answer).unwrap_or(1))
@@ -387,48 +390,58 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
             let message = "the messages of sessions have lengths of their own: use `input_tokens` and `output_tokens`";
             problems.push(Problem::new("tokens", message));
         }
+        if !matches!(workload.prompts, PromptsConfig::Synthetic(_)) {
+            problems.push(Problem::new("session", "sessions need synthetic prompts"));
+        }
     }
-    match &workload.prompts {
-        PromptsConfig::Synthetic(config) => {
-            for (key, lengths) in [("input_tokens", &workload.input_tokens), ("output_tokens", &workload.output_tokens)]
-            {
-                if lengths.is_none() && workload.tokens.is_none() {
-                    problems.push(Problem::new(key, format!("synthetic prompts need `{key}`")));
-                }
-            }
-            let found = workload.length_bounds(Side::Input).map(|(_, longest)| config.check(longest));
-            let found = found.into_iter().flatten();
-            problems.extend(found.map(|problem| problem.inside("prompts")));
+    if let PromptsConfig::Trace(_) = &workload.prompts {
+        let apart = scenario
+            .traffic
+            .iter()
+            .any(|class| class.load.is_some() && scenario.workloads.get(&class.workload) == Some(workload));
+        if apart || !matches!(scenario.load, LoadConfig::Trace(_)) {
+            problems.push(Problem::new("prompts", "prompts of a trace need `load.kind = \"trace\"`"));
         }
-        PromptsConfig::Trace(_) => {
-            let apart = scenario
-                .traffic
-                .iter()
-                .any(|class| class.load.is_some() && scenario.workloads.get(&class.workload) == Some(workload));
-            if apart || !matches!(scenario.load, LoadConfig::Trace(_)) {
-                problems.push(Problem::new("prompts", "prompts of a trace need `load.kind = \"trace\"`"));
-            }
-            if workload.session.is_some() {
-                problems.push(Problem::new("session", "sessions need synthetic prompts"));
-            }
-            for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())]
-            {
-                if set {
-                    problems.push(Problem::new(key, "a trace has the lengths of its prompts; remove it"));
-                }
+        for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())] {
+            if set {
+                problems.push(Problem::new(key, "a trace has the lengths of its prompts; remove it"));
             }
         }
-        PromptsConfig::Sharegpt(config) => {
-            if workload.session.is_some() {
-                problems.push(Problem::new("session", "sessions need synthetic prompts"));
+        return problems;
+    }
+    let kind = workload.prompts.kind();
+    let (input, output) = workload.prompts.needs();
+    for (key, lengths, need) in
+        [("input_tokens", &workload.input_tokens, input), ("output_tokens", &workload.output_tokens, output)]
+    {
+        match (need, lengths.is_some() || workload.tokens.is_some()) {
+            (Need::Required, false) => problems.push(Problem::new(key, format!("{kind} prompts need `{key}`"))),
+            (Need::Unused, true) if workload.prompts.dataset().is_none() => {
+                problems.push(Problem::new(key, format!("{kind} prompts are as long as they are; remove `{key}`")));
             }
-            if workload.input_tokens.is_some() || workload.tokens.is_some() {
+            (Need::Unused, true) => {
                 let message = "a dataset has the lengths of its prompts; filter them with `min_input_tokens` and \
                                `max_input_tokens` of `prompts`";
-                problems.push(Problem::new("input_tokens", message));
+                problems.push(Problem::new(key, message));
             }
-            problems.extend(config.check().into_iter().map(|problem| problem.inside("prompts")));
+            _ => {}
         }
+    }
+    let found = match &workload.prompts {
+        PromptsConfig::Synthetic(config) => {
+            workload.length_bounds(Side::Input).map_or_else(Vec::new, |(_, longest)| config.check(longest))
+        }
+        PromptsConfig::Template(config) => {
+            config.problem().map(|text| Problem::new("template", text)).into_iter().collect()
+        }
+        PromptsConfig::NumberWords(config) => {
+            config.problem().map(|text| Problem::new("template", text)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    };
+    problems.extend(found.into_iter().map(|problem| problem.inside("prompts")));
+    if let Some(dataset) = workload.prompts.dataset() {
+        problems.extend(dataset.check().into_iter().map(|problem| problem.inside("prompts")));
     }
     problems
 }
@@ -474,15 +487,17 @@ struct Builder<'a> {
 struct DatasetUse {
     dataset: Arc<Dataset>,
     own: Option<u16>,
+    draw: RowDraw,
     classes: Vec<bool>,
     order: Option<RowOrder>,
     ranks: Option<Arc<Ranks>>,
 }
 
 impl DatasetUse {
-    fn supply(&self) -> PromptSupply {
+    /// `None` where repeats are asked for.
+    fn supply(&self) -> Option<PromptSupply> {
         let classes = self.classes.iter().zip(0..).filter(|(uses, _)| **uses).map(|(_, class)| class).collect();
-        PromptSupply { classes, distinct: self.order.as_ref().map_or(0, RowOrder::distinct) }
+        Some(PromptSupply { classes, distinct: self.order.as_ref()?.distinct()? })
     }
 }
 
@@ -506,18 +521,32 @@ impl Builder<'_> {
         (addresses > 1).then(|| Turns::new(ranks, &weights))
     }
 
+    /// The classes that numbers in words are dealt to together with this one; a class with a load of its own has its own.
+    fn spelled(&self, index: u16) -> Vec<bool> {
+        let traffic = &self.scenario.traffic;
+        let own = traffic[usize::from(index)].load.is_some();
+        let spelled = |(other, class): (usize, &TrafficConfig)| {
+            matches!(self.workload(class).prompts, PromptsConfig::NumberWords(_))
+                && if own { other == usize::from(index) } else { class.load.is_none() }
+        };
+        traffic.iter().enumerate().map(spelled).collect()
+    }
+
     fn load_datasets(&mut self) -> Result<(), WorkloadError> {
         for (index, class) in self.scenario.traffic.iter().enumerate() {
             let workload = self.workload(class);
-            let PromptsConfig::Sharegpt(config) = &workload.prompts else { continue };
-            let dataset = self.library.dataset(self.scenario, workload, config)?;
+            let Some(view) = workload.prompts.dataset() else { continue };
+            let (dataset, draw) = (self.library.dataset(self.scenario, workload, &view)?, view.draw);
             let own = class.load.is_some().then_some(index as u16);
-            let known = self.uses.iter_mut().find(|used| used.own == own && Arc::ptr_eq(&used.dataset, &dataset));
+            let known = self
+                .uses
+                .iter_mut()
+                .find(|used| used.own == own && used.draw == draw && Arc::ptr_eq(&used.dataset, &dataset));
             let used = match known {
                 Some(used) => used,
                 None => {
                     let classes = vec![false; self.scenario.traffic.len()];
-                    self.uses.push(DatasetUse { dataset, own, classes, order: None, ranks: None });
+                    self.uses.push(DatasetUse { dataset, own, draw, classes, order: None, ranks: None });
                     self.uses.last_mut().expect("just pushed")
                 }
             };
@@ -538,7 +567,7 @@ impl Builder<'_> {
                 // Every request of its stream draws a row.
                 (split, counted) = (ClassSplit::only(0, seed), vec![true]);
             }
-            used.order = Some(RowOrder::new(used.dataset.len(), seed, warmup, measured));
+            used.order = Some(RowOrder::new(used.draw, used.dataset.len(), seed, warmup, measured));
             used.ranks = Some(Arc::new(Ranks::new(split, counted)));
         }
         Ok(())
@@ -581,14 +610,14 @@ impl Builder<'_> {
         }
         let mut mean_output_tokens = output.as_ref().map(LengthDraw::mean);
         let (prompts, mean_input_tokens, supply): (Box<dyn PromptSource>, f64, _) = match (&workload.prompts, used) {
-            (PromptsConfig::Sharegpt(_), Some(used)) => {
+            (_, Some(used)) => {
                 let order = used.order.clone().expect("set for every dataset in use");
                 let stats = &used.dataset.stats;
                 mean_output_tokens = mean_output_tokens.or(stats.mean_answer_tokens);
-                let source = SharegptSource::new(Arc::clone(&used.dataset), order, Arc::clone(&tokenizer), salt);
+                let source = DatasetSource::new(Arc::clone(&used.dataset), order, Arc::clone(&tokenizer), salt);
                 (Box::new(source), stats.mean_prompt_tokens, None)
             }
-            (PromptsConfig::Synthetic(prompts), _) => {
+            (PromptsConfig::Synthetic(prompts), None) => {
                 let lengths = self.library.lengths(workload, Side::Input, class_seed)?;
                 let lengths = lengths.expect("checked: synthetic prompts have a length");
                 let supply = distinct_prompts(prompts, lengths.bounds(), tokenizer.pieces())
@@ -605,7 +634,34 @@ impl Builder<'_> {
                 // What repeats, repeats in the trace.
                 (Box::new(source), input, None)
             }
-            (PromptsConfig::Sharegpt(_), None) => unreachable!("every dataset of a class is loaded"),
+            (PromptsConfig::Template(template), None) => {
+                let lengths = self.library.lengths(workload, Side::Input, class_seed)?;
+                let lengths = lengths.expect("checked: a template has a length");
+                let longest_output = output.as_ref().map_or(0, |lengths| lengths.bounds().1);
+                let mean = lengths.mean();
+                let tokenizer = Arc::clone(&tokenizer);
+                let source =
+                    SyntheticSource::framed(template, lengths, longest_output, tokenizer, &config.name, node, salt);
+                let table = format!("workloads.{}", config.workload);
+                let source = source.map_err(|problem| WorkloadError::Settings(vec![problem.inside(&table)]))?;
+                (Box::new(source), mean, None)
+            }
+            (PromptsConfig::NumberWords(prompts), None) => {
+                let seed = if config.load.is_some() { class_seed } else { node };
+                let source = NumberWordsSource::new(prompts, Arc::clone(&tokenizer), seed, salt);
+                let mean = source.mean_tokens();
+                let spelled = self.spelled(index);
+                let warmup = match self.pace {
+                    Pace::Open(open) => sum(&open.window().warmup_by_class, &spelled),
+                    Pace::Closed(_) => 0,
+                };
+                let first = spelled.iter().position(|spelled| *spelled) == Some(usize::from(index));
+                let classes = (0..).zip(spelled).filter(|(_, spelled)| *spelled).map(|(class, _)| class);
+                let supply = first
+                    .then(|| PromptSupply { classes: classes.collect(), distinct: DISTINCT.saturating_sub(warmup) });
+                (Box::new(source), mean, supply)
+            }
+            (_, None) => unreachable!("every dataset of a class is loaded"),
         };
         let sessions = match (&workload.session, &workload.prompts, &workload.input_tokens, &workload.output_tokens) {
             (Some(session), PromptsConfig::Synthetic(prompts), Some(input_tokens), Some(output_tokens)) => {
@@ -641,7 +697,14 @@ impl Builder<'_> {
         };
         let class = Class {
             prompts,
-            ranks: used.and_then(|used| used.ranks.clone()),
+            ranks: used.and_then(|used| used.ranks.clone()).or_else(|| {
+                let spelled = matches!(workload.prompts, PromptsConfig::NumberWords(_));
+                let (split, counted) = match config.load {
+                    Some(_) => (ClassSplit::only(0, node), vec![true]),
+                    None => (self.split.clone(), self.spelled(index)),
+                };
+                spelled.then(|| Arc::new(Ranks::new(split, counted)))
+            }),
             output,
             sessions,
             turns: self.turns(config),

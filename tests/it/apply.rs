@@ -1,5 +1,6 @@
 //! Integration tests: apply. The real binary, real sockets, real signals.
 
+mod correctness;
 mod failures;
 pub(crate) mod harness;
 mod interruption;

@@ -5,10 +5,12 @@ mod arrivals_stages;
 mod class_loads;
 mod closed_loops;
 mod datasets;
+mod formats;
 mod golden;
 mod lengths;
 mod prompts;
 mod sessions;
+mod templates;
 mod tokenizers;
 mod windows;
 

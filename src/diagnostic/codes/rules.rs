@@ -75,6 +75,10 @@ codes! {
     VALIDITY_ORDER = "B0415", "validity limits in the wrong order",
         "A point becomes suspect before it becomes invalid: `dispatch_lag_suspect_share` is at most `dispatch_lag_invalid_share`, `started_suspect_share` at least `started_invalid_share`.",
         bad: "[validity]\ndispatch_lag_suspect_share = 0.3", good: "[validity]\ndispatch_lag_suspect_share = 0.1";
+    TEMPLATE = "B0420", "a template whose places do not fit",
+        "A template of `kind = \"template\"` has `{filler}` exactly once and may have `{output_tokens}`; one of `kind = \"number-words\"` has `{number}`. A brace of the text is written twice.",
+        bad: "[workloads.chat]\nprompts = { kind = \"template\", template = \"Repeat: {text}\" }",
+        good: "[workloads.chat]\nprompts = { kind = \"template\", template = \"Repeat: {filler}\" }";
     HEADER = "B0416", "a header that HTTP does not allow, or that is set twice",
         "Header names are letters, digits and a few signs; values are visible ASCII. The same header must not stand in `headers`, `secret_headers` and `api_key` (which sends `Authorization`) at the same time.",
         bad: "[backends.main.headers]\n\"x team\" = \"serving\"", good: "[backends.main.headers]\nx-team = \"serving\"";

@@ -109,6 +109,7 @@ fn failed(intended_ms: u64, outcome: Outcome) -> Timeline {
         input_tokens_asked: 10,
         input_tokens_counted: Some(11),
         output_tokens_asked: 20,
+        expected_number: None,
         connection: ConnectionUse::Reused,
         address: 0,
     }

@@ -6,7 +6,7 @@ use crate::scenario::file::WorkloadConfig;
 use crate::workload::Problem;
 use crate::workload::joint::{JointConfig, Side};
 use crate::workload::length::LengthConfig;
-use crate::workload::prompt::PromptsConfig;
+use crate::workload::prompt::{Need, PromptsConfig};
 
 pub(super) fn check(rules: &mut Rules<'_>) {
     for (name, workload) in &rules.partial.file().workloads {
@@ -108,55 +108,77 @@ fn law(rules: &mut Rules<'_>, path: &[&str], length: &LengthConfig) {
 
 /// The prompts against the lengths.
 fn prompts(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig) {
-    match &workload.prompts {
-        PromptsConfig::Synthetic(synthetic) => {
-            let joint = workload.tokens.is_some();
-            let lengths = [
-                ("input_tokens", joint || workload.input_tokens.is_some()),
-                ("output_tokens", joint || workload.output_tokens.is_some()),
-            ];
-            for (key, _) in lengths.into_iter().filter(|(_, set)| !set) {
-                let message = format!("synthetic prompts of `workloads.{name}` need `{key}`");
-                let diagnostic = Diagnostic::error(&codes::LENGTHS, message)
-                    .help(format!("add `{key} = {{ kind = \"fixed\", value = 256 }}`, or another law"));
-                rules.at_value(&["workloads", name], "", diagnostic);
-            }
-            let smallest = workload.length_bounds(Side::Input).map(|(least, _)| least);
-            let key = if joint { "tokens" } else { "input_tokens" };
-            if let Some(smallest) =
-                smallest.filter(|least| synthetic.shared_prefix_tokens >= *least && synthetic.shared_prefix_tokens > 0)
-            {
-                let prefix = synthetic.shared_prefix_tokens;
-                let message =
-                    format!("the shared prefix ({prefix} tokens) is not shorter than the shortest prompt ({smallest})");
-                let diagnostic = Diagnostic::error(&codes::PREFIX, message).help(format!(
-                    "shorten it, or raise the smallest length of `workloads.{name}.{key}` above {prefix}"
-                ));
-                let path = ["workloads", name, "prompts", "shared_prefix_tokens"];
-                let also = rules.origin(&["workloads", name, key]).value;
-                rules.at_value(&path, "the prefix", diagnostic.also(also, "the prompts"));
-            }
+    let kind = workload.prompts.kind();
+    let joint = workload.tokens.is_some();
+    let (input, output) = workload.prompts.needs();
+    for (key, need, set) in [
+        ("input_tokens", input, joint || workload.input_tokens.is_some()),
+        ("output_tokens", output, joint || workload.output_tokens.is_some()),
+    ] {
+        if need == Need::Required && !set {
+            let message = format!("{kind} prompts of `workloads.{name}` need `{key}`");
+            let diagnostic = Diagnostic::error(&codes::LENGTHS, message)
+                .help(format!("add `{key} = {{ kind = \"fixed\", value = 256 }}`, or another law"));
+            rules.at_value(&["workloads", name], "", diagnostic);
         }
-        // Its own rules know the load as well.
-        PromptsConfig::Trace(_) => {}
-        PromptsConfig::Sharegpt(dataset) => {
-            for key in ["input_tokens", "tokens"] {
-                let set = if key == "tokens" { workload.tokens.is_some() } else { workload.input_tokens.is_some() };
-                if !set {
-                    continue;
-                }
-                let message = format!("the inputs of `workloads.{name}` come from a dataset, so `{key}` has no effect");
-                let diagnostic = Diagnostic::error(&codes::LENGTHS, message).help(
-                    "remove it; `min_input_tokens` and `max_input_tokens` of `prompts` choose among the conversations",
-                );
-                rules.at_key(&["workloads", name, key], "", diagnostic);
-            }
-            if dataset.min_input_tokens > dataset.max_input_tokens {
-                let message = format!("`min_input_tokens` is above `max_input_tokens` in `workloads.{name}.prompts`");
-                let also = rules.origin(&["workloads", name, "prompts", "max_input_tokens"]).value;
-                let diagnostic = Diagnostic::error(&codes::MIN_OVER_MAX, message).also(also, "the maximum");
-                rules.at_value(&["workloads", name, "prompts", "min_input_tokens"], "the minimum", diagnostic);
-            }
+    }
+    if let PromptsConfig::Synthetic(synthetic) = &workload.prompts {
+        let smallest = workload.length_bounds(Side::Input).map(|(least, _)| least);
+        let key = if joint { "tokens" } else { "input_tokens" };
+        if let Some(smallest) =
+            smallest.filter(|least| synthetic.shared_prefix_tokens >= *least && synthetic.shared_prefix_tokens > 0)
+        {
+            let prefix = synthetic.shared_prefix_tokens;
+            let message =
+                format!("the shared prefix ({prefix} tokens) is not shorter than the shortest prompt ({smallest})");
+            let diagnostic = Diagnostic::error(&codes::PREFIX, message)
+                .help(format!("shorten it, or raise the smallest length of `workloads.{name}.{key}` above {prefix}"));
+            let path = ["workloads", name, "prompts", "shared_prefix_tokens"];
+            let also = rules.origin(&["workloads", name, key]).value;
+            rules.at_value(&path, "the prefix", diagnostic.also(also, "the prompts"));
+        }
+    }
+    let template = match &workload.prompts {
+        PromptsConfig::Template(config) => config.problem(),
+        PromptsConfig::NumberWords(config) => config.problem(),
+        _ => None,
+    };
+    if let Some(message) = template {
+        let diagnostic = Diagnostic::error(&codes::TEMPLATE, format!("{message} (`workloads.{name}.prompts`)"));
+        rules.at_value(&["workloads", name, "prompts", "template"], "", diagnostic);
+    }
+    for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", joint)] {
+        // The rules of traces know the load as well.
+        if input != Need::Unused || !set || matches!(workload.prompts, PromptsConfig::Trace(_)) {
+            continue;
+        }
+        let (message, help) = if workload.prompts.dataset().is_some() {
+            (
+                format!("the inputs of `workloads.{name}` come from a dataset, so `{key}` has no effect"),
+                "remove it; `min_input_tokens` and `max_input_tokens` of `prompts` choose among the rows",
+            )
+        } else {
+            let message =
+                format!("{kind} prompts of `workloads.{name}` are as long as they are, so `{key}` has no effect");
+            (message, "remove it")
+        };
+        let diagnostic = Diagnostic::error(&codes::LENGTHS, message).help(help);
+        rules.at_key(&["workloads", name, key], "", diagnostic);
+    }
+    if let Some(dataset) = workload.prompts.dataset() {
+        let bounds = [
+            (dataset.input_tokens.0 > dataset.input_tokens.1, "min_input_tokens", "max_input_tokens"),
+            (
+                matches!(dataset.answer_tokens, (Some(min), Some(max)) if min > max),
+                "min_answer_tokens",
+                "max_answer_tokens",
+            ),
+        ];
+        for (_, min, max) in bounds.into_iter().filter(|(wrong, ..)| *wrong) {
+            let message = format!("`{min}` is above `{max}` in `workloads.{name}.prompts`");
+            let also = rules.origin(&["workloads", name, "prompts", max]).value;
+            let diagnostic = Diagnostic::error(&codes::MIN_OVER_MAX, message).also(also, "the maximum");
+            rules.at_value(&["workloads", name, "prompts", min], "the minimum", diagnostic);
         }
     }
 }

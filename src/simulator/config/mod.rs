@@ -10,13 +10,13 @@ use std::time::Duration;
 use crate::simulator::fault::{Fault, FaultKind, Faults, Selector};
 use crate::simulator::profile::{PROFILES, Profile};
 use crate::units::Nanos;
-use value::{at_least_one, bad, duration, keepalive, on_off, parse, share, speed, usage};
+use value::{answers, at_least_one, bad, duration, keepalive, on_off, parse, share, speed, usage};
 
 /// The scheme of simulator URLs in scenarios.
 pub const SCHEME: &str = "sim:";
 
 /// All keys that may follow the profile, for error messages and the reference.
-pub const KEYS: [&str; 25] = [
+pub const KEYS: [&str; 26] = [
     "jitter",
     "seed",
     "slots",
@@ -31,6 +31,7 @@ pub const KEYS: [&str; 25] = [
     "keepalive",
     "usage",
     "eos",
+    "answers",
     "stall_server_at",
     "stall_for",
     "fault",
@@ -66,6 +67,16 @@ pub enum UsagePolicy {
     Never,
 }
 
+/// What answers say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// Words without a meaning.
+    #[default]
+    Words,
+    /// The number that the prompt spells in words, in digits, then such words.
+    Numbers,
+}
+
 /// The whole engine stands still once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerStall {
@@ -90,6 +101,8 @@ pub struct SimConfig {
     pub usage: UsagePolicy,
     /// Share of the requests without `ignore_eos` whose answer ends early with `stop`.
     pub eos_share: f64,
+    /// What answers say.
+    pub answers: Answers,
     /// What goes wrong.
     pub faults: Faults,
     /// Seconds in the `Retry-After` of a 429.
@@ -244,6 +257,7 @@ impl Reader {
             keepalive: KeepAlive::Open,
             usage: UsagePolicy::OnRequest,
             eos_share: 0.0,
+            answers: Answers::Words,
             faults: Faults::default(),
             retry_after_s: 1,
             server_stall: None,
@@ -254,7 +268,7 @@ impl Reader {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), SimConfigError> {
-        const ONCE: [&str; 15] = [
+        const ONCE: [&str; 16] = [
             "jitter",
             "seed",
             "slots",
@@ -267,6 +281,7 @@ impl Reader {
             "keepalive",
             "usage",
             "eos",
+            "answers",
             "stall_server_at",
             "stall_for",
             "retry_after",
@@ -310,6 +325,7 @@ impl Reader {
             "keepalive" => config.keepalive = keepalive(key, value)?,
             "usage" => config.usage = usage(key, value)?,
             "eos" => config.eos_share = share(key, value)?,
+            "answers" => config.answers = answers(key, value)?,
             "retry_after" => config.retry_after_s = parse(key, value, "whole seconds", |_: &u64| true)?,
             "stall_server_at" => self.stall_at = Some(duration(key, value)?.nanos()),
             "stall_for" => self.stall_for = Some(duration(key, value)?.nanos()),

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{KeepAlive, SimConfigError, UsagePolicy};
+use super::{Answers, KeepAlive, SimConfigError, UsagePolicy};
 use crate::units::HumanDuration;
 
 pub(super) fn bad(key: &str, value: &str, expected: &'static str) -> SimConfigError {
@@ -52,6 +52,14 @@ pub(super) fn keepalive(key: &str, value: &str) -> Result<KeepAlive, SimConfigEr
             Ok(idle) => Ok(KeepAlive::Idle(idle.get())),
             Err(_) => Err(bad(key, value, "`on`, `off` or a duration such as `5s`")),
         },
+    }
+}
+
+pub(super) fn answers(key: &str, value: &str) -> Result<Answers, SimConfigError> {
+    match value {
+        "words" => Ok(Answers::Words),
+        "numbers" => Ok(Answers::Numbers),
+        _ => Err(bad(key, value, "`words` or `numbers`")),
     }
 }
 

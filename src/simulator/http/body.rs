@@ -261,7 +261,7 @@ impl StreamBody {
         let produced = emission.token_index + 1;
         // The token that ends an answer by itself has no text, as with a real end-of-sequence token.
         if emission.finish_reason != Some(FinishReason::Stop) {
-            let json = &self.vocabulary.piece(self.plan.answer, emission.token_index).json;
+            let json = &self.vocabulary.piece(&self.plan.answer, emission.token_index).json;
             self.text.push_str(&json[1..json.len() - 1]);
         }
         self.merged += 1;

@@ -28,13 +28,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::clock::{Clock, KernelClock};
-use super::config::{KeepAlive, SimConfig, UsagePolicy};
+use super::config::{Answers, KeepAlive, SimConfig, UsagePolicy};
 use super::connection::{Break, Link, Wire};
 use super::core::{BlockHash, BlockHasher, FinishReason, Job};
 use super::driver::{Driver, Tokens};
 use super::fault::{Affliction, FaultKind};
 use super::log::{EventLog, Record};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{AnswerText, Piece, Vocabulary, pieces_of};
 use crate::seed::Seed;
 use crate::tokens::Tokenizer;
 use body::{SimBody, StreamBody, StreamPlan, WholeBody};
@@ -159,10 +159,10 @@ struct Server {
 
 /// A completion request on its way.
 struct Call {
-    number: u64,
     route: Route,
     ask: Ask,
     affliction: Affliction,
+    answer: AnswerText,
     /// Tokens the answer will have.
     output_tokens: u32,
     link: Arc<Link>,
@@ -205,7 +205,8 @@ impl Server {
         let config = &self.config;
         let (models, room) = (&config.models, config.profile.max_model_len);
         let reading = if config.profile.prefix_cache { Reading::Ids } else { Reading::Count };
-        let ask = match request::read(route, &body.to_bytes(), models, room, self.tokenizer.as_ref(), reading) {
+        let body = body.to_bytes();
+        let ask = match request::read(route, &body, models, room, self.tokenizer.as_ref(), reading) {
             Ok(ask) => ask,
             Err(error) => return self.refuse(&error, &link),
         };
@@ -217,16 +218,25 @@ impl Server {
             record.max_tokens = ask.max_tokens;
             record.faults = affliction.names().into_iter().map(str::to_owned).collect();
         });
+        let answer = self.vocabulary.answer(number, self.opening(&body, affliction));
         let stop_after = self.stop_after(number, &ask);
         let output_tokens = stop_after.map_or(ask.max_tokens, |stop| stop.min(ask.max_tokens));
         let job = Job {
             id: number,
             input_tokens: ask.input_tokens,
             max_tokens: ask.max_tokens,
-            content: self.content(number, &ask, output_tokens),
+            content: self.content(&answer, &ask, output_tokens),
             stop_after,
         };
-        self.serve_call(arrived, job, Call { number, route, ask, affliction, output_tokens, link }).await
+        let call = Call { route, ask, affliction, answer, output_tokens, link };
+        self.serve_call(arrived, job, call).await
+    }
+
+    /// What the answer opens with: the number asked for, or the next one if it is to be wrong.
+    fn opening(&self, body: &[u8], affliction: Affliction) -> Vec<Piece> {
+        let number = (self.config.answers == Answers::Numbers).then(|| request::number(body)).flatten();
+        let wrong = u32::from(affliction.main == Some(FaultKind::WrongNumber));
+        number.map_or_else(Vec::new, |number| pieces_of(&(number + wrong).to_string(), self.tokenizer.as_ref()))
     }
 
     async fn serve_call(&self, arrived: u64, job: Job, call: Call) -> Response<SimBody> {
@@ -269,13 +279,12 @@ impl Server {
     }
 
     /// What the blocks of prompt and answer hold: a later prompt that goes on where this answer ends shares them.
-    fn content(&self, number: u64, ask: &Ask, output_tokens: u32) -> Vec<BlockHash> {
+    fn content(&self, answer: &AnswerText, ask: &Ask, output_tokens: u32) -> Vec<BlockHash> {
         if !self.config.profile.prefix_cache {
             return Vec::new();
         }
         let mut hasher = BlockHasher::new(&ask.model);
         ask.prompt.iter().for_each(|token| hasher.push(*token));
-        let answer = self.vocabulary.answer(number);
         for index in 0..output_tokens {
             hasher.push(self.vocabulary.piece(answer, index).id);
         }
@@ -283,7 +292,7 @@ impl Server {
     }
 
     fn stream(&self, call: Call, tokens: Tokens<KernelClock>) -> Response<SimBody> {
-        let answer = self.vocabulary.answer(call.number);
+        let answer = call.answer;
         let policy = self.config.usage;
         let plan = StreamPlan {
             shape: Shape::new(call.route, &answer.id(), unix_s(), &call.ask.model),
@@ -302,7 +311,6 @@ impl Server {
     }
 
     async fn whole(&self, call: Call, mut tokens: Tokens<KernelClock>) -> Response<SimBody> {
-        let answer = self.vocabulary.answer(call.number);
         let (mut text, mut produced, mut finish) = (String::new(), 0, FinishReason::Length);
         let mut cached_tokens = None;
         while let Some(emission) = tokens.next().await {
@@ -314,7 +322,7 @@ impl Server {
             cached_tokens = self.config.profile.prefix_cache.then_some(emission.cached_tokens);
             finish = emission.finish_reason.unwrap_or(finish);
             if emission.finish_reason != Some(FinishReason::Stop) {
-                text.push_str(&self.vocabulary.piece(answer, emission.token_index).text);
+                text.push_str(&self.vocabulary.piece(&call.answer, emission.token_index).text);
             }
         }
         sleep(call.affliction.slow_headers).await;
@@ -325,7 +333,7 @@ impl Server {
         }
         let usage = Usage { input_tokens: call.ask.input_tokens, output_tokens: produced, cached_tokens };
         let usage = (self.config.usage != UsagePolicy::Never).then_some(usage);
-        let shape = Shape::new(call.route, &answer.id(), unix_s(), &call.ask.model);
+        let shape = Shape::new(call.route, &call.answer.id(), unix_s(), &call.ask.model);
         let (body, broken) = match main {
             Some(FaultKind::InBandError) => (ApiError::in_band().body().to_string().into_bytes(), None),
             _ => {

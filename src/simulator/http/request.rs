@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::reply::ApiError;
+use crate::numerals;
 use crate::tokens::Tokenizer;
 
 /// The two completion routes.
@@ -139,6 +140,14 @@ pub(super) fn read(
         continuous_usage: options.continuous_usage_stats.unwrap_or(false),
         ignore_eos: body.ignore_eos.unwrap_or(false),
     })
+}
+
+/// The number that the last text of a request spells in words.
+pub(super) fn number(body: &[u8]) -> Option<u32> {
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let last = body.messages.as_deref().and_then(|messages| messages.last());
+    let text = last.map_or(body.prompt.as_ref(), |message| message.content.as_ref())?.as_str()?;
+    numerals::read(text)
 }
 
 fn model(asked: Option<&str>, models: &[String]) -> Result<String, ApiError> {

@@ -5,14 +5,18 @@ use std::fmt::Debug;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::dataset::config::{DatasetConfig, DatasetView, TableConfig};
+use self::dataset::format::Format;
 use crate::measure::timeline::{Phase, RequestId};
+use crate::protocol::Prompt;
 use crate::seed::{Seed, sha256_hex};
 use crate::tokens::Tokenizer;
 
 pub mod dataset;
+pub mod number_words;
 pub(crate) mod order;
-pub mod sharegpt;
 pub mod synthetic;
+pub mod template;
 pub(crate) mod texts;
 pub mod trace;
 
@@ -22,10 +26,40 @@ pub mod trace;
 pub enum PromptsConfig {
     /// Text made by `bench` with an exact number of tokens.
     Synthetic(synthetic::Synthetic),
-    /// Conversations from a ShareGPT-format file.
-    Sharegpt(sharegpt::Sharegpt),
+    /// An instruction of your own around text made by `bench`, with an exact number of tokens in all.
+    Template(template::Template),
+    /// A number in words, to be written in digits: answers are checked.
+    #[serde(rename = "number-words")]
+    NumberWords(number_words::NumberWords),
+    /// First human turn of each conversation of a ShareGPT-format file: a JSON array (or one object a
+    /// line) of `{ "conversations": [ { "from": "human", "value": "…" }, { "from": "gpt", … } ] }`.
+    Sharegpt(DatasetConfig),
+    /// Conversations in the form of chat completions, one object a line (or a JSON array) of
+    /// `{ "messages": [ { "role": "user", "content": "…" }, … ] }`: sent up to the last turn that is not the
+    /// assistant's, with their roles where the protocol has any.
+    Messages(DatasetConfig),
+    /// One object a line (or a JSON array) of `{ "prompt": "…", "output_len": 128 }`, with other names if
+    /// `columns` says so.
+    Jsonl(TableConfig),
+    /// A JSON array of strings, or one JSON string a line.
+    List(DatasetConfig),
+    /// A text file with a prompt a line; blank lines are passed over.
+    Lines(DatasetConfig),
+    /// Comma-separated values under a line of column names.
+    Csv(TableConfig),
     /// The rows of the trace that `load` replays: their lengths, and real shared prefixes where it has blocks.
     Trace(trace::TracePrompts),
+}
+
+/// What the prompts of a workload need of its `input_tokens` or `output_tokens`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// They say how long each is.
+    Required,
+    /// They win over what the prompts bring along.
+    Optional,
+    /// The prompts bring their own.
+    Unused,
 }
 
 impl PromptsConfig {
@@ -33,7 +67,14 @@ impl PromptsConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Synthetic(_) => "synthetic",
+            Self::Template(_) => "template",
+            Self::NumberWords(_) => "number-words",
             Self::Sharegpt(_) => "sharegpt",
+            Self::Messages(_) => "messages",
+            Self::Jsonl(_) => "jsonl",
+            Self::List(_) => "list",
+            Self::Lines(_) => "lines",
+            Self::Csv(_) => "csv",
             Self::Trace(_) => "trace",
         }
     }
@@ -42,8 +83,35 @@ impl PromptsConfig {
     pub fn salt(&self) -> Salt {
         match self {
             Self::Synthetic(config) => config.salt,
-            Self::Sharegpt(config) => config.salt,
+            Self::Template(config) => config.salt,
+            Self::NumberWords(config) => config.salt,
+            Self::Sharegpt(config) | Self::Messages(config) | Self::List(config) | Self::Lines(config) => config.salt,
+            Self::Jsonl(config) | Self::Csv(config) => config.salt,
             Self::Trace(config) => config.salt,
+        }
+    }
+
+    /// The dataset that the prompts come from, if they do.
+    pub fn dataset(&self) -> Option<DatasetView<'_>> {
+        match self {
+            Self::Synthetic(_) | Self::Template(_) | Self::NumberWords(_) | Self::Trace(_) => None,
+            Self::Sharegpt(config) => Some(config.view(Format::Sharegpt)),
+            Self::Messages(config) => Some(config.view(Format::Messages)),
+            Self::Jsonl(config) => Some(config.view(Format::Jsonl)),
+            Self::List(config) => Some(config.view(Format::List)),
+            Self::Lines(config) => Some(config.view(Format::Lines)),
+            Self::Csv(config) => Some(config.view(Format::Csv)),
+        }
+    }
+
+    /// What the prompts need of `input_tokens` and of `output_tokens`.
+    pub fn needs(&self) -> (Need, Need) {
+        match self.dataset() {
+            None if matches!(self, Self::NumberWords(_)) => (Need::Unused, Need::Required),
+            None if matches!(self, Self::Trace(_)) => (Need::Unused, Need::Optional),
+            Some(dataset) if dataset.has_answers() => (Need::Unused, Need::Optional),
+            Some(_) => (Need::Unused, Need::Required),
+            None => (Need::Required, Need::Required),
         }
     }
 }
@@ -80,6 +148,8 @@ pub(crate) struct Who {
     pub(crate) number: u64,
     /// How many requests before it draw from the same dataset; 0 without one.
     pub(crate) rank: u64,
+    /// Tokens asked of its answer; 0 where the prompt decides.
+    pub(crate) output_tokens: u32,
 }
 
 impl Who {
@@ -99,11 +169,13 @@ impl Who {
 /// A prompt and its lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Drawn {
-    pub(crate) text: String,
+    pub(crate) prompt: Prompt,
     pub(crate) asked: u32,
     pub(crate) counted: u32,
     /// Tokens of the recorded answer, with a dataset.
     pub(crate) answer: Option<u32>,
+    /// A number that the answer must contain.
+    pub(crate) expected_number: Option<u32>,
 }
 
 /// Words that open every prompt of a salted run.
@@ -113,6 +185,11 @@ const SALT_PIECES: usize = 4;
 pub(crate) fn salt_pieces(run_salt: &str, tokenizer: &dyn Tokenizer) -> Vec<u32> {
     let mut rng = Seed::root(0).child("run salt").child(&sha256_hex(run_salt.as_bytes())).rng();
     (0..SALT_PIECES).map(|position| pick(&mut rng, tokenizer.pieces().at(position).len())).collect()
+}
+
+/// The salt of a run as the opening of a text.
+pub(crate) fn salt_text(run_salt: &str, tokenizer: &dyn Tokenizer) -> String {
+    format!("{}\n\n", tokenizer.pieces().text(&salt_pieces(run_salt, tokenizer)))
 }
 
 /// One of `size` numbers, each equally likely (to within `size` / 2^32).

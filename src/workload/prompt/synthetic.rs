@@ -13,7 +13,9 @@ use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Drawn, PromptSource, SALT_PIECES, Salt, Who, pick, salt_pieces};
+use super::template::{Frame, Template};
+use super::{Drawn, PromptSource, SALT_PIECES, Salt, Who, pick, salt_pieces, salt_text};
+use crate::protocol::Prompt;
 use crate::seed::Seed;
 use crate::tokens::{Pieces, Tokenizer};
 use crate::workload::draw::LengthDraw;
@@ -75,6 +77,24 @@ pub(crate) struct SyntheticSource {
     salt: Vec<u32>,
     /// Piece numbers of the opening that the class shares.
     shared: Vec<u32>,
+    /// With a template: what stands around the words.
+    frame: Option<Framed>,
+}
+
+/// A template and what it adds to the words in it.
+#[derive(Debug)]
+struct Framed {
+    frame: Frame,
+    /// Opens the prompt of a salted run.
+    salt: String,
+}
+
+impl Framed {
+    /// The texts before and after the words, for an answer of so many tokens.
+    fn texts(&self, output_tokens: u32) -> (String, String) {
+        let (before, after) = self.frame.texts(output_tokens);
+        (format!("{}{before}", self.salt), after)
+    }
 }
 
 impl SyntheticSource {
@@ -97,7 +117,42 @@ impl SyntheticSource {
         let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
         let kinds = text_seeds.map(|seed| seed.child("kind").rng().next_u64() & KIND_MASK);
         let run_salt = run_salt.map(str::to_owned);
-        Self { tokenizer, lengths, text_seeds, kinds, short_seed, run_salt, salt, shared }
+        Self { tokenizer, lengths, text_seeds, kinds, short_seed, run_salt, salt, shared, frame: None }
+    }
+
+    /// A source for class `name` whose prompts are `template` around words.
+    ///
+    /// # Errors
+    /// When the template alone is as long as the shortest prompt. `longest_output` is the most tokens that are asked of
+    /// an answer.
+    pub(crate) fn framed(
+        template: &Template,
+        lengths: LengthDraw,
+        longest_output: u32,
+        tokenizer: Arc<dyn Tokenizer>,
+        name: &str,
+        seed: Seed,
+        run_salt: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let salt = run_salt.map_or_else(String::new, |salt| salt_text(salt, &*tokenizer));
+        let (shortest, _) = lengths.bounds();
+        // The prompt opens with the salt, so the words need none.
+        let plain = Synthetic { shared_prefix_tokens: 0, salt: Salt::None };
+        let mut source = Self::new(&plain, lengths, tokenizer, name, seed, None);
+        let framed = Framed { frame: template.frame(), salt };
+        let (before, after) = framed.texts(longest_output);
+        let least = source.tokenizer.count(&format!("{before}{}{after}", source.tokenizer.pieces().first[0]));
+        if least > shortest as usize {
+            return Err(Problem::new(
+                "input_tokens",
+                format!(
+                    "the shortest prompt has {shortest} tokens, but the template and one word have {least}; raise its \
+                     smallest length to at least {least}"
+                ),
+            ));
+        }
+        source.frame = Some(framed);
+        Ok(source)
     }
 
     /// Tokens asked of the prompt of `who`.
@@ -149,13 +204,28 @@ impl SyntheticSource {
 impl PromptSource for SyntheticSource {
     fn draw(&self, who: &Who) -> Drawn {
         let asked = self.length(who);
-        let row = self.numbers(who, asked as usize);
-        let (text, counted) = if row.pieces.additive {
-            (row.pieces.text(&row.numbers), asked as usize)
+        let length = asked as usize;
+        let (text, counted) = if let Some(framed) = &self.frame {
+            let (before, after) = framed.texts(who.output_tokens);
+            let around = self.tokenizer.count(&before) + self.tokenizer.count(&after);
+            let row = self.numbers(who, length.saturating_sub(around).max(1));
+            fit(&*self.tokenizer, row, (&before, &after), length)
         } else {
-            fit(&*self.tokenizer, row, asked as usize)
+            let row = self.numbers(who, length);
+            if row.pieces.additive {
+                (row.pieces.text(&row.numbers), length)
+            } else {
+                fit(&*self.tokenizer, row, ("", ""), length)
+            }
         };
-        Drawn { text, asked, counted: u32::try_from(counted).unwrap_or(u32::MAX), answer: None }
+        let prompt = Prompt::Text(text.into_boxed_str());
+        Drawn {
+            prompt,
+            asked,
+            counted: u32::try_from(counted).unwrap_or(u32::MAX),
+            answer: None,
+            expected_number: None,
+        }
     }
 
     fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
@@ -163,11 +233,16 @@ impl PromptSource for SyntheticSource {
     }
 }
 
-/// Lengthens or shortens the row until its text has `length` tokens; else the nearest it found.
-pub(super) fn fit(tokenizer: &dyn Tokenizer, mut row: Numbers<'_>, length: usize) -> (String, usize) {
+/// Lengthens or shortens the row until its text between two others has `length` tokens in all; else the nearest it found.
+pub(super) fn fit(
+    tokenizer: &dyn Tokenizer,
+    mut row: Numbers<'_>,
+    (before, after): (&str, &str),
+    length: usize,
+) -> (String, usize) {
     let mut best = (usize::MAX, String::new(), 0);
     for _ in 0..REPAIRS {
-        let text = row.pieces.text(&row.numbers);
+        let text = row.pieces.text_between(before, &row.numbers, after);
         let counted = tokenizer.count(&text);
         if counted == length {
             return (text, counted);
@@ -178,7 +253,7 @@ pub(super) fn fit(tokenizer: &dyn Tokenizer, mut row: Numbers<'_>, length: usize
         }
         let wanted = (size + length).saturating_sub(counted).max(1);
         // Stepping back and forth between two sizes: try another last word instead.
-        if wanted == size || counted.abs_diff(length) == 1 {
+        if wanted == size || (counted.abs_diff(length) == 1 && size > 1) {
             row.resize(size - 1);
         }
         row.resize(wanted);

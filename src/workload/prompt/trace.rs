@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::synthetic::{Numbers, fit};
 use super::{Drawn, PromptSource, Salt, Who, pick};
+use crate::protocol::Prompt;
 use crate::seed::Seed;
 use crate::tokens::Tokenizer;
 use crate::workload::load::trace::Replay;
@@ -95,8 +96,14 @@ impl PromptSource for TraceSource {
         let (text, counted) = if row.pieces.additive {
             (row.pieces.text(&row.numbers), length)
         } else {
-            fit(&*self.tokenizer, row, length)
+            fit(&*self.tokenizer, row, ("", ""), length)
         };
-        Drawn { text, asked, counted: u32::try_from(counted).unwrap_or(u32::MAX), answer: Some(answer) }
+        Drawn {
+            prompt: Prompt::Text(text.into_boxed_str()),
+            asked,
+            counted: u32::try_from(counted).unwrap_or(u32::MAX),
+            answer: Some(answer),
+            expected_number: None,
+        }
     }
 }

@@ -30,9 +30,9 @@ pub(super) fn read(path: &Path) -> ScenarioFile {
 
 /// The files that a scenario names, as it spells them, with their pins.
 pub(super) fn inputs(scenario: &ScenarioFile) -> Vec<(String, Option<String>)> {
-    let prompts = scenario.workloads.values().filter_map(|workload| match &workload.prompts {
-        PromptsConfig::Sharegpt(dataset) => Some((dataset.path.clone(), dataset.sha256.clone())),
-        PromptsConfig::Synthetic(_) | PromptsConfig::Trace(_) => None,
+    let prompts = scenario.workloads.values().filter_map(|workload| {
+        let dataset = workload.prompts.dataset()?;
+        Some((dataset.path.to_owned(), dataset.sha256.map(str::to_owned)))
     });
     let load = match &scenario.load {
         LoadConfig::Trace(trace) => Some((trace.path.clone(), trace.sha256.clone())),

@@ -1,4 +1,4 @@
-//! ShareGPT datasets: what is kept, in which order, and what bad files say.
+//! Datasets: what is kept, in which order, and what bad files say. The formats beside ShareGPT are in `formats`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -180,8 +180,8 @@ fn bad_files_are_refused_with_row_field_value_and_count() {
             "prompt,answer\n",
             "`d.json` is no ShareGPT file: it begins with `p`; expected a JSON array, or one object a line, of { \"conversations\": [ … ] }",
         ),
-        ("[]", "`d.json` has no usable conversation: 0 of 0 rows"),
-        ("[{\"conversations\": []}]", "`d.json` has no usable conversation: 0 of 1 row, 1 without prompt"),
+        ("[]", "`d.json` has no usable row: 0 of 0 rows"),
+        ("[{\"conversations\": []}]", "`d.json` has no usable row: 0 of 1 row, 1 without prompt"),
         (
             "[{\"conversations\": 7}, {\"items\": []}, [1]]",
             "`d.json`, row 1, `conversations`: found `7`, expected a list of turns; 2 more rows are wrong",

@@ -1,14 +1,17 @@
-//! Reads a file of conversations row by row, keeps what can be sent and counts what cannot.
+//! Reads a file of prompts row by row, keeps what can be sent and counts what cannot.
 //!
 //! The file is streamed: neither the file nor a parsed copy of it is held. Prompts go to a [`Texts`]
 //! collection (memory, or a spool file beyond 16 MiB); a row costs 28 bytes beside its text, and 16 in
 //! the set that finds duplicates while loading.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::num::NonZeroU64;
 
+use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -16,39 +19,37 @@ use sha2::{Digest, Sha256};
 
 use super::texts::{Place, Texts};
 use crate::assets::Assets;
+use crate::protocol::{Message, Prompt};
 use crate::seed::hex;
 use crate::tokens::Tokenizer;
+
+pub mod config;
+mod csv;
+pub(crate) mod format;
+mod jsonl;
+mod list;
+mod messages;
+mod row;
+mod sharegpt;
+pub(crate) mod source;
+mod stop;
+
+use format::{Format, Layout};
+use row::{Bad, Recorded, Usable};
+use stop::Stop;
 
 /// What is read from where, and which rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Selection {
     pub(crate) path: String,
     pub(crate) sha256: Option<String>,
+    pub(crate) format: Format,
     pub(crate) min_input_tokens: u32,
     pub(crate) max_input_tokens: u32,
-    /// Whether a row is of use only with a recorded answer, because its length is asked for.
+    pub(crate) min_answer_tokens: u32,
+    pub(crate) max_answer_tokens: u32,
+    /// Whether a row is of use only with a recorded answer, because its length is asked for or filtered by.
     pub(crate) needs_answer: bool,
-}
-
-/// What a row holds, before any tokenizer has seen it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Usable {
-    pub(crate) prompt: Option<String>,
-    pub(crate) answer: Option<String>,
-}
-
-/// A row that is not what the format says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bad {
-    field: String,
-    value: String,
-    expected: String,
-}
-
-impl Bad {
-    pub(crate) fn new(field: impl Into<String>, value: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { field: field.into(), value: excerpt(&value.into()), expected: expected.into() }
-    }
 }
 
 /// Why a dataset cannot be used.
@@ -76,12 +77,14 @@ pub enum DatasetError {
         found: String,
     },
     /// The file is not of this format at all.
-    #[error(
-        "`{path}` is no ShareGPT file: {why}; expected a JSON array, or one object a line, of {{ \"conversations\": [ … ] }}"
-    )]
+    #[error("`{path}` is no {what}: {why}; expected {looks}")]
     Format {
         /// The path as the scenario spells it.
         path: String,
+        /// What it should be.
+        what: &'static str,
+        /// What such a file looks like.
+        looks: String,
         /// What stands there instead.
         why: String,
     },
@@ -98,12 +101,14 @@ pub enum DatasetError {
         read: u64,
     },
     /// Rows that are not what the format says.
-    #[error("`{path}`, row {row}{}: found {value}, expected {expected}{}", at(.field), others(*.more))]
+    #[error("`{path}`, row {row}{}{}: found {value}, expected {expected}{}", on(*.row, *.line), at(.field), others(*.more))]
     Rows {
         /// The path as the scenario spells it.
         path: String,
         /// The first such row, from 1.
         row: u64,
+        /// The line it begins on, where that is known.
+        line: Option<NonZeroU64>,
         /// Where in the row; empty for the row itself.
         field: String,
         /// What stands there, cut short.
@@ -114,12 +119,17 @@ pub enum DatasetError {
         more: u64,
     },
     /// Nothing is left to send.
-    #[error("`{}` has no usable conversation: {}", .0.path, .0)]
-    Nothing(DatasetStats),
+    #[error("`{}` has no usable row: {}", .0.path, .0)]
+    Nothing(Box<DatasetStats>),
 }
 
 fn rows(count: u64) -> String {
     if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
+/// The line of a row, where it is another number.
+fn on(row: u64, line: Option<NonZeroU64>) -> String {
+    line.filter(|line| line.get() != row).map_or_else(String::new, |line| format!(" (line {line})"))
 }
 
 fn at(field: &str) -> String {
@@ -143,9 +153,9 @@ pub struct DatasetStats {
     pub rows: u64,
     /// Rows that can be sent.
     pub used: u64,
-    /// Left out: no human turn with text.
+    /// Left out: no prompt, or a blank one.
     pub without_prompt: u64,
-    /// Left out: no answer after it, whose length would be asked for.
+    /// Left out: no recorded answer, whose length would be asked for.
     pub without_answer: u64,
     /// Left out: the same prompt as an earlier row.
     pub duplicate: u64,
@@ -153,6 +163,10 @@ pub struct DatasetStats {
     pub too_short: u64,
     /// Left out: more tokens than `max_input_tokens`.
     pub too_long: u64,
+    /// Left out: an answer of fewer tokens than `min_answer_tokens`.
+    pub answer_too_short: u64,
+    /// Left out: an answer of more tokens than `max_answer_tokens`.
+    pub answer_too_long: u64,
     /// Left out: text that the tokenizer cannot represent.
     pub not_tokenizable: u64,
     /// Mean tokens of the prompts that can be sent.
@@ -170,6 +184,8 @@ impl fmt::Display for DatasetStats {
             (self.duplicate, "duplicate"),
             (self.too_short, "too short"),
             (self.too_long, "too long"),
+            (self.answer_too_short, "with a too short answer"),
+            (self.answer_too_long, "with a too long answer"),
             (self.not_tokenizable, "not tokenizable"),
         ];
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
@@ -183,6 +199,8 @@ impl fmt::Display for DatasetStats {
 #[derive(Debug)]
 pub(crate) struct Dataset {
     texts: Texts,
+    /// Whether the texts are conversations.
+    conversations: bool,
     rows: Vec<Kept>,
     pub(crate) stats: DatasetStats,
 }
@@ -195,10 +213,10 @@ struct Kept {
     answer_tokens: u32,
 }
 
-/// One conversation to send.
+/// One row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RowText {
-    pub(crate) prompt: String,
+pub(crate) struct Row {
+    pub(crate) prompt: Prompt,
     pub(crate) prompt_tokens: u32,
     pub(crate) answer_tokens: Option<u32>,
 }
@@ -210,10 +228,12 @@ impl Dataset {
     }
 
     /// Row `number` of those that can be sent, in the order of the file.
-    pub(crate) fn row(&self, number: u64) -> RowText {
+    pub(crate) fn row(&self, number: u64) -> Row {
         let kept = &self.rows[number as usize];
         let answer_tokens = (kept.answer_tokens > 0).then_some(kept.answer_tokens);
-        RowText { prompt: self.texts.get(kept.place), prompt_tokens: kept.prompt_tokens, answer_tokens }
+        let text = self.texts.get(kept.place);
+        let prompt = if self.conversations { unpack(&text) } else { Prompt::Text(text.into_boxed_str()) };
+        Row { prompt, prompt_tokens: kept.prompt_tokens, answer_tokens }
     }
 
     /// Reads the file that `selection` names.
@@ -224,57 +244,37 @@ impl Dataset {
         selection: &Selection,
         assets: &Assets,
         tokenizer: &dyn Tokenizer,
-        read_row: fn(&str) -> Result<Usable, Bad>,
     ) -> Result<Self, DatasetError> {
         let path = &selection.path;
         let io_error = |source| DatasetError::Io { path: path.clone(), source };
         let file = File::open(assets.locate(path)).map_err(io_error)?;
-        let mut reader = BufReader::with_capacity(1 << 18, Hashing::new(file, selection.sha256.is_some()));
-        let mut sink = Sink::new(selection, tokenizer, read_row);
+        let mut reader = Reader::new(Hashing::new(file, selection.sha256.is_some())).map_err(io_error)?;
+        let mut sink = Sink::new(selection, tokenizer);
         let outcome = read_rows(&mut reader, &mut sink);
         // A file that is not the pinned one is reported as such, whatever else is wrong with it.
         if let Some(expected) = &selection.sha256
-            && !matches!(outcome, Err(Stop::Io(_)))
+            && !matches!(&outcome, Err(Stop::Io(error)) if error.kind() != io::ErrorKind::UnexpectedEof)
         {
-            io::copy(&mut reader, &mut io::sink()).map_err(io_error)?;
-            let found = reader.into_inner().digest();
+            let found = reader.into_digest().map_err(io_error)?;
             if found != *expected {
                 return Err(DatasetError::Pin { path: path.clone(), expected: expected.clone(), found });
             }
         }
-        outcome.map_err(|stop| stop.into_error(path, sink.stats.rows))?;
+        outcome.map_err(|stop| stop.into_error(selection, sink.stats.rows))?;
         sink.finish()
     }
 }
 
-/// Why reading stopped before the end.
-enum Stop {
-    Io(io::Error),
-    Format(String),
-    Syntax(String),
-}
-
-impl Stop {
-    fn json(error: serde_json::Error) -> Self {
-        if error.is_io() { Self::Io(error.into()) } else { Self::Syntax(error.to_string()) }
-    }
-
-    fn into_error(self, path: &str, read: u64) -> DatasetError {
-        let path = path.to_owned();
-        match self {
-            Self::Io(source) => DatasetError::Io { path, source },
-            Self::Format(why) => DatasetError::Format { path, why },
-            Self::Syntax(why) => DatasetError::Syntax { path, row: read + 1, why, read },
-        }
-    }
-}
-
-fn read_rows(reader: &mut impl BufRead, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    match first_byte(reader).map_err(Stop::Io)? {
-        None => Err(Stop::Format("the file is empty".to_owned())),
-        Some(b'[') => read_array(reader, sink),
-        Some(b'{') => read_lines(reader, sink),
-        Some(byte) => Err(Stop::Format(format!("it begins with `{}`", char::from(byte).escape_default()))),
+fn read_rows(reader: &mut Reader, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let first = first_byte(reader).map_err(Stop::Io)?.ok_or_else(|| Stop::Format("the file is empty".to_owned()))?;
+    match (&sink.selection.format, sink.selection.format.layout()) {
+        (_, Layout::Json(_)) if first == b'[' => read_array(reader, sink),
+        (_, Layout::Json(opens)) if first == opens => read_lines(reader, sink, |sink, line| sink.json(line)),
+        (_, Layout::Json(_)) => Err(Stop::Format(format!("it begins with `{}`", char::from(first).escape_default()))),
+        (Format::Csv(columns), Layout::Csv) => csv::read(reader, columns, sink),
+        (_, Layout::Lines | Layout::Csv) => read_lines(reader, sink, |sink, line| {
+            sink.take(list::read_line(line.trim_end_matches(['\n', '\r']).to_owned()))
+        }),
     }
 }
 
@@ -309,7 +309,7 @@ fn read_array(reader: &mut impl BufRead, sink: &mut Sink<'_>) -> Result<(), Stop
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
             while let Some(row) = rows.next_element::<Box<RawValue>>()? {
-                if let Err(error) = self.0.row(row.get()) {
+                if let Err(error) = self.0.json(row.get()) {
                     return Ok(Err(error));
                 }
             }
@@ -322,43 +322,50 @@ fn read_array(reader: &mut impl BufRead, sink: &mut Sink<'_>) -> Result<(), Stop
     json.end().map_err(Stop::json)
 }
 
-fn read_lines(reader: &mut impl BufRead, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn read_lines(
+    reader: &mut impl BufRead,
+    sink: &mut Sink<'_>,
+    take: fn(&mut Sink<'_>, &str) -> io::Result<()>,
+) -> Result<(), Stop> {
     let mut line = Vec::new();
-    loop {
+    for number in 1.. {
         line.clear();
         if reader.read_until(b'\n', &mut line).map_err(Stop::Io)? == 0 {
-            return Ok(());
+            break;
         }
+        sink.line = Some(number);
         match std::str::from_utf8(&line) {
             Ok(text) if text.trim().is_empty() => {}
-            Ok(text) => sink.row(text).map_err(Stop::Io)?,
+            Ok(text) => take(sink, text).map_err(Stop::Io)?,
             Err(error) => {
                 let value = String::from_utf8_lossy(&line[..error.valid_up_to()]).into_owned();
                 sink.bad(Bad::new("", value, format!("UTF-8 (byte {} is not)", error.valid_up_to() + 1)));
             }
         }
     }
+    Ok(())
 }
 
 /// Takes rows one by one.
 struct Sink<'a> {
     selection: &'a Selection,
     tokenizer: &'a dyn Tokenizer,
-    read_row: fn(&str) -> Result<Usable, Bad>,
+    /// The line that the row at hand begins on, where that is known.
+    line: Option<u64>,
     stats: DatasetStats,
     texts: Texts,
     rows: Vec<Kept>,
     seen: HashSet<u128>,
-    first_bad: Option<(u64, Bad)>,
+    first_bad: Option<(u64, Option<u64>, Bad)>,
     bad: u64,
 }
 
 impl<'a> Sink<'a> {
-    fn new(selection: &'a Selection, tokenizer: &'a dyn Tokenizer, read_row: fn(&str) -> Result<Usable, Bad>) -> Self {
+    fn new(selection: &'a Selection, tokenizer: &'a dyn Tokenizer) -> Self {
         Self {
             selection,
             tokenizer,
-            read_row,
+            line: None,
             stats: DatasetStats { path: selection.path.clone(), ..DatasetStats::default() },
             texts: Texts::default(),
             rows: Vec::new(),
@@ -368,12 +375,14 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn row(&mut self, json: &str) -> io::Result<()> {
-        match (self.read_row)(json) {
-            Ok(row) => {
-                self.stats.rows += 1;
-                self.keep(row)
-            }
+    fn take(&mut self, row: Usable) -> io::Result<()> {
+        self.stats.rows += 1;
+        self.keep(row)
+    }
+
+    fn json(&mut self, json: &str) -> io::Result<()> {
+        match self.selection.format.read_row(json) {
+            Ok(row) => self.take(row),
             Err(bad) => {
                 self.bad(bad);
                 Ok(())
@@ -384,7 +393,7 @@ impl<'a> Sink<'a> {
     fn bad(&mut self, bad: Bad) {
         self.stats.rows += 1;
         self.bad += 1;
-        self.first_bad.get_or_insert((self.stats.rows, bad));
+        self.first_bad.get_or_insert((self.stats.rows, self.line, bad));
     }
 
     fn keep(&mut self, row: Usable) -> io::Result<()> {
@@ -397,16 +406,24 @@ impl<'a> Sink<'a> {
             stats.without_answer += 1;
             return Ok(());
         }
-        let prompt_tokens = self.count(&prompt);
-        let answer_tokens = row.answer.as_deref().map_or(0, |answer| self.count(answer));
-        let stats = &mut self.stats;
-        let left_out = if prompt_tokens == 0 || (self.selection.needs_answer && answer_tokens == 0) {
+        let prompt_tokens = count(&prompt, self.tokenizer);
+        let answer_tokens = row.answer.map_or(0, |answer| match answer {
+            Recorded::Text(text) => count_text(&text, self.tokenizer),
+            Recorded::Tokens(tokens) => tokens,
+        });
+        let text = pack(&prompt);
+        let (selection, stats) = (self.selection, &mut self.stats);
+        let left_out = if prompt_tokens == 0 || (selection.needs_answer && answer_tokens == 0) {
             Some(&mut stats.not_tokenizable)
-        } else if prompt_tokens < self.selection.min_input_tokens {
+        } else if prompt_tokens < selection.min_input_tokens {
             Some(&mut stats.too_short)
-        } else if prompt_tokens > self.selection.max_input_tokens {
+        } else if prompt_tokens > selection.max_input_tokens {
             Some(&mut stats.too_long)
-        } else if !self.seen.insert(digest(&prompt)) {
+        } else if answer_tokens < selection.min_answer_tokens {
+            Some(&mut stats.answer_too_short)
+        } else if answer_tokens > selection.max_answer_tokens {
+            Some(&mut stats.answer_too_long)
+        } else if !self.seen.insert(digest(&text)) {
             Some(&mut stats.duplicate)
         } else {
             None
@@ -415,22 +432,19 @@ impl<'a> Sink<'a> {
             *count += 1;
             return Ok(());
         }
-        let place = self.texts.push(&prompt)?;
+        let place = self.texts.push(&text)?;
         self.rows.push(Kept { place, prompt_tokens, answer_tokens });
         Ok(())
     }
 
-    fn count(&self, text: &str) -> u32 {
-        u32::try_from(self.tokenizer.count(text)).unwrap_or(u32::MAX)
-    }
-
     fn finish(mut self) -> Result<Dataset, DatasetError> {
         let path = self.selection.path.clone();
-        if let Some((row, Bad { field, value, expected })) = self.first_bad {
-            return Err(DatasetError::Rows { path, row, field, value, expected, more: self.bad - 1 });
+        if let Some((row, line, Bad { field, value, expected })) = self.first_bad {
+            let line = line.and_then(NonZeroU64::new);
+            return Err(DatasetError::Rows { path, row, line, field, value, expected, more: self.bad - 1 });
         }
         if self.rows.is_empty() {
-            return Err(DatasetError::Nothing(self.stats));
+            return Err(DatasetError::Nothing(Box::new(self.stats)));
         }
         self.texts.finish().map_err(|source| DatasetError::Io { path, source })?;
         self.rows.shrink_to_fit();
@@ -441,7 +455,8 @@ impl<'a> Sink<'a> {
         let answers = self.rows.iter().filter(|row| row.answer_tokens > 0);
         self.stats.mean_answer_tokens =
             mean(answers.clone().map(|row| u64::from(row.answer_tokens)).sum(), answers.count());
-        Ok(Dataset { texts: self.texts, rows: self.rows, stats: self.stats })
+        let conversations = self.selection.format == Format::Messages;
+        Ok(Dataset { texts: self.texts, conversations, rows: self.rows, stats: self.stats })
     }
 }
 
@@ -451,13 +466,91 @@ fn digest(text: &str) -> u128 {
     digest[..16].iter().fold(0, |value, byte| (value << 8) | u128::from(*byte))
 }
 
-/// A value as an error shows it: one line of at most 60 characters.
-fn excerpt(value: &str) -> String {
-    let mut line: String = value.trim().chars().take(60).collect();
-    if line.len() < value.trim().len() {
-        line.push('…');
+fn count_text(text: &str, tokenizer: &dyn Tokenizer) -> u32 {
+    u32::try_from(tokenizer.count(text)).unwrap_or(u32::MAX)
+}
+
+/// Tokens of the texts of a prompt.
+pub(crate) fn count(prompt: &Prompt, tokenizer: &dyn Tokenizer) -> u32 {
+    match prompt {
+        Prompt::Text(text) => count_text(text, tokenizer),
+        Prompt::Messages(messages) => {
+            messages.iter().map(|message| count_text(&message.content, tokenizer)).fold(0, u32::saturating_add)
+        }
     }
-    format!("`{}`", line.replace(['\n', '\r'], " "))
+}
+
+/// A prompt as one text.
+fn pack(prompt: &Prompt) -> Cow<'_, str> {
+    match prompt {
+        Prompt::Text(text) => Cow::Borrowed(text),
+        Prompt::Messages(messages) => {
+            let pairs: Vec<(&str, &str)> = messages.iter().map(|message| (message.role, &*message.content)).collect();
+            Cow::Owned(serde_json::to_string(&pairs).expect("text always serialises into memory"))
+        }
+    }
+}
+
+/// The conversation that was packed into `text`.
+fn unpack(text: &str) -> Prompt {
+    let pairs: Vec<(String, Box<str>)> = serde_json::from_str(text).expect("what was packed");
+    let message = |(role, content): (String, Box<str>)| Message {
+        role: messages::role(&role).expect("checked when it was read"),
+        content,
+    };
+    Prompt::Messages(pairs.into_iter().map(message).collect())
+}
+
+/// A dataset's bytes, decompressed if need be.
+enum Reader {
+    Plain(BufReader<Hashing<File>>),
+    Gzip(Box<BufReader<MultiGzDecoder<BufReader<Hashing<File>>>>>),
+}
+
+impl Reader {
+    fn new(file: Hashing<File>) -> io::Result<Self> {
+        let mut raw = BufReader::with_capacity(1 << 18, file);
+        if raw.fill_buf()?.starts_with(b"\x1f\x8b") {
+            let decoder = MultiGzDecoder::new(raw);
+            return Ok(Self::Gzip(Box::new(BufReader::with_capacity(1 << 18, decoder))));
+        }
+        Ok(Self::Plain(raw))
+    }
+
+    /// SHA-256 of the whole file as it lies on disk.
+    fn into_digest(self) -> io::Result<String> {
+        let mut raw = match self {
+            Self::Plain(raw) => raw,
+            Self::Gzip(reader) => reader.into_inner().into_inner(),
+        };
+        io::copy(&mut raw, &mut io::sink())?;
+        Ok(raw.into_inner().digest())
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Gzip(reader) => reader.read(buffer),
+        }
+    }
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::Plain(reader) => reader.fill_buf(),
+            Self::Gzip(reader) => reader.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        match self {
+            Self::Plain(reader) => reader.consume(amount),
+            Self::Gzip(reader) => reader.consume(amount),
+        }
+    }
 }
 
 /// Digests what is read through it, if asked to.

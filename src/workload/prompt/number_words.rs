@@ -1,0 +1,103 @@
+//! Prompts with one right answer: a number in words, to be written in digits.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::template::{Part, Slot, parse, text};
+use super::{Drawn, PromptSource, Salt, Who, salt_text};
+use crate::measure::timeline::Phase;
+use crate::numerals;
+use crate::protocol::Prompt;
+use crate::seed::Seed;
+use crate::tokens::Tokenizer;
+use crate::workload::permutation::Permutation;
+
+/// Numbers from 0 to this are asked for.
+const LARGEST: u32 = 10_000;
+
+/// Different prompts.
+pub(crate) const DISTINCT: u64 = LARGEST as u64 + 1;
+
+/// A whole number from 0 to 10000 in English words, to be written in digits. A completed answer in whose text the number
+/// does not stand, with or without commas, ends as `mismatch`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NumberWords {
+    /// The prompt. `{number}` stands for the number in words; a brace is written twice: `{{`, `}}`.
+    #[serde(default = "template")]
+    #[schemars(length(min = 1))]
+    pub template: String,
+    /// Whether each run opens its prompts with a mark of its own.
+    #[serde(default)]
+    pub salt: Salt,
+}
+
+fn template() -> String {
+    "Write this number in digits: {number}.\nStart your answer with the digits.".to_owned()
+}
+
+impl NumberWords {
+    /// What is wrong with the template.
+    pub(crate) fn problem(&self) -> Option<String> {
+        match parse(&self.template, &[Slot::Number]) {
+            Ok(parts) if !parts.contains(&Part::Slot(Slot::Number)) => Some("`template` needs `{number}`".to_owned()),
+            Ok(_) => None,
+            Err(message) => Some(message),
+        }
+    }
+}
+
+/// Deals out the numbers.
+#[derive(Debug)]
+pub(crate) struct NumberWordsSource {
+    parts: Vec<Part>,
+    order: Permutation,
+    tokenizer: Arc<dyn Tokenizer>,
+    salt: String,
+    mean_tokens: f64,
+}
+
+impl NumberWordsSource {
+    /// A source whose numbers come in an order of `seed`. The settings are checked.
+    pub(crate) fn new(config: &NumberWords, tokenizer: Arc<dyn Tokenizer>, seed: Seed, run_salt: Option<&str>) -> Self {
+        let salt = run_salt.map_or_else(String::new, |salt| salt_text(salt, &*tokenizer));
+        let parts = parse(&config.template, &[Slot::Number]).unwrap_or_default();
+        let order = Permutation::new(DISTINCT, seed.child("number words"));
+        let mut source = Self { parts, order, tokenizer, salt, mean_tokens: 0.0 };
+        // A hundred numbers are as good as all for an estimate.
+        let sample = (0..LARGEST).step_by(100).map(|number| source.tokenizer.count(&source.text(number)));
+        source.mean_tokens = sample.sum::<usize>() as f64 / f64::from(LARGEST / 100);
+        source
+    }
+
+    /// Mean tokens of a prompt.
+    pub(crate) fn mean_tokens(&self) -> f64 {
+        self.mean_tokens
+    }
+
+    fn text(&self, number: u32) -> String {
+        format!("{}{}", self.salt, text(&self.parts, |_| numerals::spell(number)))
+    }
+}
+
+impl PromptSource for NumberWordsSource {
+    fn draw(&self, who: &Who) -> Drawn {
+        // Warm-up takes the numbers from the back, so that none of them recurs in the window before they run out.
+        let place = match who.phase {
+            Phase::Warmup => DISTINCT - 1 - who.rank % DISTINCT,
+            Phase::Measure | Phase::Drain => who.rank % DISTINCT,
+        };
+        let number = self.order.at(place) as u32;
+        let text = self.text(number);
+        let counted = u32::try_from(self.tokenizer.count(&text)).unwrap_or(u32::MAX);
+        Drawn {
+            prompt: Prompt::Text(text.into_boxed_str()),
+            asked: counted,
+            counted,
+            answer: None,
+            expected_number: Some(number),
+        }
+    }
+}
