@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::assets::AssetDigests;
 use crate::plan::canonical::{
-    FORMAT, Identity, MissingDigest, Used, to_string, tree_normalised, tree_of_traffic, unaddressed,
+    FORMAT, Identity, MissingDigest, Used, to_string, tree_normalised, tree_of_load, tree_of_traffic, unaddressed,
     unaddressed_traffic,
 };
 use crate::scenario::file::ScenarioFile;
@@ -56,7 +56,7 @@ impl Identifier {
             self.unaddressed_traffic = to_string(&traffic);
         }
         if changed(&|last| last.load == file.load) {
-            self.load = to_string(&tree_normalised(&file.load));
+            self.load = to_string(&tree_of_load(&file.load, inputs)?);
         }
         if changed(&|last| last.phases == file.phases) {
             self.phases = to_string(&tree_normalised(&file.phases));
@@ -111,6 +111,8 @@ mod tests {
             ("/name", json!("y")),
             ("/seed", json!(43)),
             ("/load/rate_per_s", json!(2.0)),
+            ("/load", json!({ "kind": "trace", "path": "a.csv", "at_end": "stop" })),
+            ("/traffic/0/load", json!({ "kind": "burst", "size": 3 })),
             ("/phases", json!({ "warmup": "1s" })),
             ("/backends/a/url", json!("http://c")),
             ("/traffic/0/backend", json!("b")),
@@ -122,7 +124,7 @@ mod tests {
             ("/workloads/w/tokenizer", json!("builtin")),
         ];
         let inputs: AssetDigests =
-            [("t.json", "11"), ("u.json", "22")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+            [("t.json", "11"), ("u.json", "22"), ("a.csv", "33")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let mut identifier = Identifier::default();
         let mut seen = std::collections::BTreeSet::new();
         let mut check = |value: &Value| {
@@ -138,7 +140,7 @@ mod tests {
             check(&edited);
         }
         // Every edit but the name is another point.
-        assert_eq!(seen.len(), 12);
+        assert_eq!(seen.len(), 14);
         let file: ScenarioFile = serde_json::from_value(document).unwrap();
         let missing = Identifier::default().identify(file, &AssetDigests::new());
         assert_eq!(missing, Err(MissingDigest("t.json".to_owned())));
