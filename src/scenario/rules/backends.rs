@@ -20,10 +20,11 @@ pub(super) fn check(rules: &mut Rules<'_>) {
         let backend = backend.openai();
         timeout(rules, name, backend.timeout);
         if let Some(secret) = &backend.api_key {
-            source(rules, &["backends", name, "api_key"], secret);
+            source(rules, &["backends", name, "api_key"], &format!("backends.{name}.api_key"), secret);
         }
         for (header, secret) in &backend.secret_headers {
-            source(rules, &["backends", name, "secret_headers", header], secret);
+            let shown = format!("backends.{name}.secret_headers.{header}");
+            source(rules, &["backends", name, "secret_headers", header], &shown, secret);
         }
         if !backend.headers.is_empty() || !backend.secret_headers.is_empty() {
             let tables = HeaderTables {
@@ -48,13 +49,14 @@ fn timeout(rules: &mut Rules<'_>, name: &str, timeout: HumanDuration) {
     }
 }
 
-pub(super) fn source(rules: &mut Rules<'_>, path: &[&str], secret: &SecretRef) {
+/// One secret at `path`, which messages call `shown`.
+pub(super) fn source(rules: &mut Rules<'_>, path: &[&str], shown: &str, secret: &SecretRef) {
     let what = match (&secret.env, &secret.file) {
         (Some(_), None) | (None, Some(_)) => return,
         (Some(_), Some(_)) => "has two sources",
         (None, None) => "has no source",
     };
-    let diagnostic = Diagnostic::error(&codes::SECRET_SOURCE, format!("`{}` {what}", path.join(".")));
+    let diagnostic = Diagnostic::error(&codes::SECRET_SOURCE, format!("`{shown}` {what}"));
     rules.at_value(path, "exactly one of `env` and `file`", diagnostic);
 }
 

@@ -11,7 +11,8 @@ pub(super) fn check(rules: &mut Rules<'_>) {
     for (index, class) in partial.traffic() {
         let at = index.to_string();
         for (header, secret) in &class.secret_headers {
-            source(rules, &["traffic", &at, "secret_headers", header], secret);
+            let shown = format!("traffic.{}.secret_headers.{header}", class.name);
+            source(rules, &["traffic", &at, "secret_headers", header], &shown, secret);
         }
         if !class.headers.is_empty() || !class.secret_headers.is_empty() {
             let shown = format!("traffic.{}", class.name);
