@@ -37,6 +37,10 @@ pub const TEMPLATES: &[Template] = templates![
     "session-arrivals",
     "multi-model",
     "sharegpt",
+    "messages",
+    "prompt-list",
+    "instruction",
+    "correctness",
     "trace-replay",
     "length-trace",
     "prompt-ingestion",
@@ -52,6 +56,8 @@ pub const TEMPLATES: &[Template] = templates![
 /// Files that a template names beside itself.
 const DATA: &[(&str, &str)] = &[
     ("data/conversations.json", include_str!("../../../scenarios/data/conversations.json")),
+    ("data/messages.jsonl", include_str!("../../../scenarios/data/messages.jsonl")),
+    ("data/prompts.json", include_str!("../../../scenarios/data/prompts.json")),
     ("data/trace.jsonl", include_str!("../../../scenarios/data/trace.jsonl")),
     ("data/lengths-trace.csv", include_str!("../../../scenarios/data/lengths-trace.csv")),
 ];
