@@ -8,6 +8,8 @@ use super::error::Bad;
 
 /// Columns by name, and the fields of the row at hand.
 pub(super) struct Table {
+    /// Making one builds tables that are worth many rows.
+    reader: csv_core::Reader,
     names: Vec<String>,
     text: Vec<u8>,
     ends: Vec<usize>,
@@ -17,7 +19,8 @@ pub(super) struct Table {
 impl Table {
     /// A table under the column names in `head`.
     pub(super) fn new(head: &str) -> Self {
-        let mut table = Self { names: Vec::new(), text: Vec::new(), ends: Vec::new(), fields: 0 };
+        let mut table =
+            Self { reader: csv_core::Reader::new(), names: Vec::new(), text: Vec::new(), ends: Vec::new(), fields: 0 };
         table.split(head);
         table.names = (0..table.fields).map(|column| table.get(column).trim().to_owned()).collect();
         table
@@ -66,14 +69,14 @@ impl Table {
     }
 
     fn split(&mut self, line: &str) {
-        let mut reader = csv_core::Reader::new();
+        self.reader.reset();
         // Every field ends at a comma or at the end; unquoting only shortens.
         self.text.resize(line.len() + 1, 0);
         self.ends.resize(line.len() + 2, 0);
         let (mut input, mut written, mut fields) = (line.as_bytes(), 0, 0);
         loop {
             let (result, read, wrote, ended) =
-                reader.read_record(input, &mut self.text[written..], &mut self.ends[fields..]);
+                self.reader.read_record(input, &mut self.text[written..], &mut self.ends[fields..]);
             input = &input[read..];
             written += wrote;
             fields += ended;
