@@ -79,7 +79,7 @@ pub struct DatasetLengths {
 
 /// Who knows how long the prompts of a dataset, and lengths in files, are. Answers should be remembered: it is asked per point.
 pub trait DatasetFacts: std::fmt::Debug {
-    /// Mean lengths for `workload`, which has a dataset, a trace or a file of lengths; `None`: unknown, and the estimate
+    /// Mean lengths for `workload`, which has a dataset, a trace, numbers in words or a file of lengths; `None`: unknown, and the estimate
     /// says so.
     fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths>;
 
@@ -239,7 +239,7 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
         let dataset = workload
             .filter(|workload| {
                 workload.prompts.dataset().is_some()
-                    || matches!(workload.prompts, PromptsConfig::Trace(_))
+                    || matches!(workload.prompts, PromptsConfig::Trace(_) | PromptsConfig::NumberWords(_))
                     || workload.length_files().next().is_some()
             })
             .and_then(|workload| datasets.lengths(file, workload));

@@ -13,6 +13,7 @@ use super::load::trace::{Replay, TraceLoad};
 use super::prompt::PromptsConfig;
 use super::prompt::dataset::config::DatasetView;
 use super::prompt::dataset::{Dataset, DatasetStats, Selection};
+use super::prompt::number_words::NumberWordsSource;
 use super::traffic::Traffic;
 use crate::assets::Assets;
 use crate::scenario::file::{ScenarioFile, TokenizerConfig, WorkloadConfig};
@@ -175,8 +176,15 @@ impl Library {
         let stats = self.dataset_stats(scenario, workload)?;
         let (input, output) = (drawn(Side::Input)?, drawn(Side::Output)?);
         let stats = stats.as_ref();
+        let spelled = match &workload.prompts {
+            PromptsConfig::NumberWords(config) => {
+                let tokenizer = self.tokenizer(scenario, &workload.tokenizer)?;
+                Some(NumberWordsSource::new(config, tokenizer, Seed::root(0), None).mean_tokens())
+            }
+            _ => None,
+        };
         Ok((
-            input.or(stats.map(|stats| stats.mean_prompt_tokens)),
+            input.or(stats.map(|stats| stats.mean_prompt_tokens)).or(spelled),
             output.or(stats.and_then(|stats| stats.mean_answer_tokens)),
         ))
     }
