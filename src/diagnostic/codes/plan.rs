@@ -23,10 +23,6 @@ codes! {
         "At least one combination of axis values must remain.",
         bad: "[[sweep]]\naxis = \"seed\"\nvalues = [1]\n\n[[exclude]]\nmatch = { seed = 1 }",
         good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]\n\n[[exclude]]\nmatch = { seed = 1 }";
-    INPUT_CONTENT = "B0840", "an input file whose content is wrong",
-        "A file of lengths is read whole before anything is sent: a missing column, a value that is no number of tokens or a line without its fields stops the plan, and the message says how many more lines are like the first.",
-        bad: "[workloads.chat]\ninput_tokens = { kind = \"histogram\", path = \"base/lengths.csv\" }",
-        good: "[workloads.chat]\ninput_tokens = { kind = \"histogram\", bins = [{ from = 128, to = 255, weight = 3 }, { from = 2048, weight = 1 }] }";
     ID_COLLISION = "B0806", "two points share an id by chance",
         "Ids are the first 12 characters of a digest. Another `seed` gives every point another digest.",
         bad: "", good: "";
@@ -34,4 +30,8 @@ codes! {
         "A trace is read whole before anything is sent. A bad row, a part that does not exist or a window that outlasts it stops the plan: what would be left is another experiment.",
         bad: "[load]\nkind = \"trace\"\npath = \"base/trace.jsonl\"\nat_end = \"stop\"\n\n[phases]\nwarmup = \"0s\"\nmeasure = { duration = \"1h\" }",
         good: "[load]\nkind = \"trace\"\npath = \"base/trace.jsonl\"\nat_end = \"loop\"\n\n[phases]\nwarmup = \"0s\"\nmeasure = { duration = \"1h\" }";
+    INPUT_CONTENT = "B0840", "an input file whose content is wrong",
+        "A file of lengths is read whole before anything is sent: a missing column, a value that is no number of tokens or a line without its fields stops the plan, and the message says how many more lines are like the first.",
+        bad: "[workloads.chat]\ninput_tokens = { kind = \"histogram\", path = \"base/lengths.csv\" }",
+        good: "[workloads.chat]\ninput_tokens = { kind = \"histogram\", bins = [{ from = 128, to = 255, weight = 3 }, { from = 2048, weight = 1 }] }";
 }

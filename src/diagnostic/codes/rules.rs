@@ -18,22 +18,6 @@ codes! {
         "Nothing lies between the two.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"uniform\", min = 200, max = 100 }",
         good: "[workloads.chat]\ninput_tokens = { kind = \"uniform\", min = 100, max = 200 }";
-    ONE_OF_TWO = "B0444", "lengths that are given twice, or not at all",
-        "A histogram has `bins` or the `path` of a file, pairs have `pairs` or a `path`, a gamma law has `cv` or `sd`, and a workload has `tokens` or `input_tokens` and `output_tokens`: exactly one of the two.",
-        bad: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, max = 4000 }",
-        good: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, cv = 0.8, max = 4000 }";
-    CANNOT_FORCE = "B0441", "an output length that cannot be forced",
-        "`force_output_length` needs to know the software of the server, since each has its own way and hosted APIs have none; and stop sequences would end answers early all the same.",
-        bad: "[backends.main]\nurl = \"http://localhost:8000\"\nforce_output_length = true",
-        good: "[backends.main]\nurl = \"http://localhost:8000\"\nserver = \"vllm\"\nforce_output_length = true";
-    UNKNOWN_TO_SERVER = "B0442", "a request key that the server does not know",
-        "Servers refuse keys they do not know, or silently ignore them, and then the number is not what the scenario says. `extra_body` sends any key unchecked.",
-        bad: "[backends.main]\nurl = \"https://api.example.com/v1\"\nserver = \"openai\"\nsampling = { top_k = 20 }",
-        good: "[backends.main]\nurl = \"https://api.example.com/v1\"\nserver = \"openai\"\nsampling = { temperature = 0.2 }";
-    ADDRESSES = "B0443", "a backend needs one address, or several",
-        "A backend has `url`, or `urls` for several servers that answer alike; `url_weights` has one number for each of them.",
-        bad: "[backends.main]\nurls = [\"http://a:8000\", \"http://b:8000\"]",
-        good: "[backends.other]\nprotocol = \"openai-chat\"\nurls = [\"http://a:8000\", \"http://b:8000\"]\nurl_weights = [2, 1]\n\n[[traffic]]\nname = \"second\"\nbackend = \"other\"\nworkload = \"chat\"";
     IMPOSSIBLE_LAW = "B0405", "a law of lengths that contradicts itself",
         "The 99th percentile cannot lie below the median, and the mean or median must lie between `min` and `max`, or nearly every draw would be at a bound.",
         bad: "[workloads.chat]\ninput_tokens = { kind = \"lognormal\", median = 420, p99 = 200, max = 4000 }",
@@ -75,13 +59,13 @@ codes! {
     VALIDITY_ORDER = "B0415", "validity limits in the wrong order",
         "A point becomes suspect before it becomes invalid: `dispatch_lag_suspect_share` is at most `dispatch_lag_invalid_share`, `started_suspect_share` at least `started_invalid_share`.",
         bad: "[validity]\ndispatch_lag_suspect_share = 0.3", good: "[validity]\ndispatch_lag_suspect_share = 0.1";
+    HEADER = "B0416", "a header that HTTP does not allow, or that is set twice",
+        "Header names are letters, digits and a few signs; values are visible ASCII. The same header must not stand in `headers`, `secret_headers` and `api_key` (which sends `Authorization`) at the same time.",
+        bad: "[backends.main.headers]\n\"x team\" = \"serving\"", good: "[backends.main.headers]\nx-team = \"serving\"";
     TEMPLATE = "B0420", "a template whose places do not fit",
         "A template of `kind = \"template\"` has `{filler}` exactly once and may have `{output_tokens}`; one of `kind = \"number-words\"` has `{number}`. A brace of the text is written twice.",
         bad: "[workloads.chat]\nprompts = { kind = \"template\", template = \"Repeat: {text}\" }",
         good: "[workloads.chat]\nprompts = { kind = \"template\", template = \"Repeat: {filler}\" }";
-    HEADER = "B0416", "a header that HTTP does not allow, or that is set twice",
-        "Header names are letters, digits and a few signs; values are visible ASCII. The same header must not stand in `headers`, `secret_headers` and `api_key` (which sends `Authorization`) at the same time.",
-        bad: "[backends.main.headers]\n\"x team\" = \"serving\"", good: "[backends.main.headers]\nx-team = \"serving\"";
     LOAD = "B0430", "a load that contradicts itself",
         "A constant load has either `rate_per_s` or `every`. Only bursts that repeat can grow. Stages last longer than nothing, an exponential ramp has a rate above 0 at both ends, and load goes on after the last stage: it ends above 0, or the stages are repeated.",
         bad: "[load]\nkind = \"poisson\"\nrate_per_s = 5\nstages = [{ kind = \"linear\", to_per_s = 0, duration = \"30s\" }]",
@@ -94,6 +78,22 @@ codes! {
         "A session has at least one request, its laws have their bounds in order, and its messages are made by `bench`: sessions need synthetic prompts.",
         bad: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 6, max = 2 }\nhistory = \"server\"",
         good: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 2, max = 6 }\nhistory = \"server\"";
+    CANNOT_FORCE = "B0441", "an output length that cannot be forced",
+        "`force_output_length` needs to know the software of the server, since each has its own way and hosted APIs have none; and stop sequences would end answers early all the same.",
+        bad: "[backends.main]\nurl = \"http://localhost:8000\"\nforce_output_length = true",
+        good: "[backends.main]\nurl = \"http://localhost:8000\"\nserver = \"vllm\"\nforce_output_length = true";
+    UNKNOWN_TO_SERVER = "B0442", "a request key that the server does not know",
+        "Servers refuse keys they do not know, or silently ignore them, and then the number is not what the scenario says. `extra_body` sends any key unchecked.",
+        bad: "[backends.main]\nurl = \"https://api.example.com/v1\"\nserver = \"openai\"\nsampling = { top_k = 20 }",
+        good: "[backends.main]\nurl = \"https://api.example.com/v1\"\nserver = \"openai\"\nsampling = { temperature = 0.2 }";
+    ADDRESSES = "B0443", "a backend needs one address, or several",
+        "A backend has `url`, or `urls` for several servers that answer alike; `url_weights` has one number for each of them.",
+        bad: "[backends.main]\nurls = [\"http://a:8000\", \"http://b:8000\"]",
+        good: "[backends.other]\nprotocol = \"openai-chat\"\nurls = [\"http://a:8000\", \"http://b:8000\"]\nurl_weights = [2, 1]\n\n[[traffic]]\nname = \"second\"\nbackend = \"other\"\nworkload = \"chat\"";
+    ONE_OF_TWO = "B0444", "lengths that are given twice, or not at all",
+        "A histogram has `bins` or the `path` of a file, pairs have `pairs` or a `path`, a gamma law has `cv` or `sd`, and a workload has `tokens` or `input_tokens` and `output_tokens`: exactly one of the two.",
+        bad: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, max = 4000 }",
+        good: "[workloads.chat]\ninput_tokens = { kind = \"gamma\", mean = 500, cv = 0.8, max = 4000 }";
     TRACE_PROMPTS = "B0470", "prompts of a trace without a load that replays it",
         "With `prompts.kind = \"trace\"` request i has the lengths and blocks of row i of the trace that `load` replays; no other load has rows.",
         bad: "[workloads.chat]\nprompts = { kind = \"trace\" }\ninput_tokens = { kind = \"fixed\", value = 100 }",
