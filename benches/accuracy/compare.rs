@@ -40,26 +40,31 @@ pub(crate) fn read_seen(path: &Path) -> Vec<Seen> {
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-/// `requests.jsonl.gz` of `bench`; a request that did not complete has no place in a table of errors.
-pub(crate) fn read_records(path: &Path) -> Vec<Seen> {
-    let records = RequestsReader::new(BufReader::new(File::open(path).unwrap())).map(Result::unwrap);
-    records
-        .map(|record| {
-            assert_eq!(record.outcome, Outcome::Completed, "{:?}: {:?}", record.id, record.reason);
-            let (stamps, events) = (record.stamps_ns, record.events.unwrap());
-            Seen {
-                label: match record.id {
-                    RequestId::Open { index } => format!("o{index}"),
-                    RequestId::Closed { user, turn } => format!("c{user}.{turn}"),
-                },
-                intended_ns: stamps.intended,
-                dispatched_ns: stamps.dispatched.unwrap(),
-                sent_ns: stamps.sent.unwrap(),
-                first_ns: events.first_ns,
-                gaps_ns: events.gaps_ns,
-            }
-        })
-        .collect()
+/// `requests.jsonl.gz` of `bench`, and how many of its requests did not complete: they have no place in a table of errors,
+/// and a table that leaves them out has to say so.
+pub(crate) fn read_records(path: &Path) -> (Vec<Seen>, usize) {
+    let mut failed = 0;
+    let mut seen = Vec::new();
+    for record in RequestsReader::new(BufReader::new(File::open(path).unwrap())).map(Result::unwrap) {
+        let (stamps, Outcome::Completed, Some(events)) = (record.stamps_ns, record.outcome, record.events) else {
+            failed += 1;
+            continue;
+        };
+        seen.push(Seen {
+            label: match record.id {
+                RequestId::Open { index } => format!("o{index}"),
+                RequestId::Closed { user, turn } => format!("c{user}.{turn}"),
+                // The loads of `bench calibrate` are single requests.
+                RequestId::OpenSession { .. } | RequestId::ClosedSession { .. } => unreachable!("{:?}", record.id),
+            },
+            intended_ns: stamps.intended,
+            dispatched_ns: stamps.dispatched.unwrap(),
+            sent_ns: stamps.sent.unwrap(),
+            first_ns: events.first_ns,
+            gaps_ns: events.gaps_ns,
+        });
+    }
+    (seen, failed)
 }
 
 pub(crate) fn errors(seen: &[Seen], truth: &Truth) -> Errors {

@@ -9,6 +9,7 @@ use memchr::memmem::{Finder, find};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub(crate) struct Ask {
     /// Requests sent in this window are recorded; no request begins after it.
     pub(crate) window_ms: [u64; 2],
     pub(crate) kernel: bool,
+    /// Requests begin at this rate whatever becomes of the earlier ones, each on any idle stream; 0: every stream asks
+    /// again when it was answered.
+    pub(crate) requests_per_s: u64,
 }
 
 /// What it cost, without the opening of connections.
@@ -40,6 +44,7 @@ pub(crate) struct Cost {
 struct Stream {
     socket: TcpStream,
     turn: u32,
+    intended: u64,
     sent: u64,
     stamps: Vec<u64>,
     rest: Vec<u8>,
@@ -70,6 +75,7 @@ pub(crate) fn main() {
         Stream {
             socket,
             turn: 0,
+            intended: 0,
             sent: 0,
             stamps: Vec::with_capacity(ask.tokens as usize),
             rest: Vec::new(),
@@ -92,30 +98,80 @@ pub(crate) fn main() {
     }
 }
 
+/// The schedule of an open loop.
+struct Pace {
+    timer: TimerFd,
+    next: u64,
+    gap: u64,
+    idle: Vec<usize>,
+}
+
+impl Pace {
+    fn new(ask: &Ask, epoll: &Epoll, began: u64, streams: usize) -> Self {
+        let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK).unwrap();
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, u64::MAX)).unwrap();
+        let gap = 1_000_000_000_u64.checked_div(ask.requests_per_s).unwrap_or(0);
+        let mut pace = Self { timer, next: began + gap, gap, idle: (0..streams).collect() };
+        pace.arm();
+        pace
+    }
+
+    fn arm(&mut self) {
+        if self.gap > 0 {
+            let at = TimeSpec::from_duration(std::time::Duration::from_nanos(self.next));
+            self.timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME).unwrap();
+        }
+    }
+
+    /// Sends what is due; how many.
+    fn send_due(&mut self, ask: &Ask, streams: &mut [Stream], end: u64) -> usize {
+        let mut sent = 0;
+        while self.gap > 0 && self.next < end && now(ClockId::CLOCK_MONOTONIC) >= self.next {
+            let index = self.idle.pop().expect("more requests under way than streams: the machine has no time");
+            streams[index].intended = self.next;
+            send(&mut streams[index], index, ask);
+            self.next += self.gap;
+            sent += 1;
+        }
+        if sent > 0 {
+            self.arm();
+        }
+        sent
+    }
+}
+
 fn run(ask: &Ask, epoll: &Epoll, mut streams: Vec<Stream>, began: u64, record: bool) -> (u64, Vec<Seen>) {
     let window = ask.window_ms.map(|ms| began + ms * 1_000_000);
     let (frame, content, done) = (Finder::new(b"\n\n"), Finder::new(b"\"text\":\""), Finder::new(b"[DONE]"));
     let (mut buffer, mut control) = (vec![0; 256 * 1024], nix::cmsg_space!(TimeSpec));
     let mut ready = vec![EpollEvent::empty(); 1024];
     let (mut events, mut seen, mut begun, mut active) = (0, Vec::new(), 0, 0_usize);
+    let mut pace = Pace::new(ask, epoll, began, streams.len());
     loop {
         let time = now(ClockId::CLOCK_MONOTONIC);
-        while begun < streams.len()
+        while ask.requests_per_s == 0
+            && begun < streams.len()
             && time < window[1]
             && time >= began + begun as u64 * ask.ramp_ms * 1_000_000 / streams.len() as u64
         {
             send(&mut streams[begun], begun, ask);
             (begun, active) = (begun + 1, active + 1);
         }
+        active += pace.send_due(ask, &mut streams, window[1]);
         if active == 0 && (begun == streams.len() || time >= window[1]) {
             return (events, seen);
         }
-        let wait = if begun < streams.len() { EpollTimeout::from(1_u8) } else { EpollTimeout::from(1000_u16) };
+        let wait = if ask.requests_per_s == 0 && begun < streams.len() {
+            EpollTimeout::from(1_u8)
+        } else {
+            EpollTimeout::from(1000_u16)
+        };
         let count = epoll.wait(&mut ready, wait).unwrap_or(0);
         let offset = now(ClockId::CLOCK_REALTIME) - now(ClockId::CLOCK_MONOTONIC);
         for event in &ready[..count] {
+            active += pace.send_due(ask, &mut streams, window[1]);
             let index = usize::try_from(event.data()).unwrap();
-            let stream = &mut streams[index];
+            let Some(stream) = streams.get_mut(index) else { continue };
             let mut parts = [IoSliceMut::new(&mut buffer)];
             let space = ask.kernel.then_some(&mut control[..]);
             let Ok(message) = recvmsg::<()>(stream.socket.as_raw_fd(), &mut parts, space, MsgFlags::MSG_DONTWAIT)
@@ -154,7 +210,7 @@ fn run(ask: &Ask, epoll: &Epoll, mut streams: Vec<Stream>, began: u64, record: b
             if record && (window[0]..window[1]).contains(&stream.sent) {
                 seen.push(Seen {
                     label: format!("c{index}.{}", stream.turn),
-                    intended_ns: stream.sent,
+                    intended_ns: stream.intended,
                     dispatched_ns: stream.sent,
                     sent_ns: stream.sent,
                     first_ns: stream.stamps[0],
@@ -162,6 +218,11 @@ fn run(ask: &Ask, epoll: &Epoll, mut streams: Vec<Stream>, began: u64, record: b
                 });
             }
             stream.turn += 1;
+            if ask.requests_per_s > 0 {
+                pace.idle.push(index);
+                active -= 1;
+                continue;
+            }
             if now(ClockId::CLOCK_MONOTONIC) < window[1] { send(stream, index, ask) } else { active -= 1 }
         }
     }
@@ -175,5 +236,8 @@ fn send(stream: &mut Stream, index: usize, ask: &Ask) {
     );
     let request = format!("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.sent = now(ClockId::CLOCK_MONOTONIC);
+    if ask.requests_per_s == 0 {
+        stream.intended = stream.sent;
+    }
     assert_eq!(stream.socket.write(request.as_bytes()).unwrap(), request.len());
 }
