@@ -40,6 +40,10 @@ impl DatasetFacts for LoadedDatasets {
         Some(DatasetLengths { input_tokens: input?, output_tokens: output? })
     }
 
+    fn turns(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<f64> {
+        self.library.dataset_stats(file, workload).ok()??.mean_turns
+    }
+
     fn replay(&self, file: &ScenarioFile) -> Option<Replay> {
         self.library.replay_of(file).ok()?
     }

@@ -82,6 +82,10 @@ pub trait DatasetFacts: std::fmt::Debug {
     /// Mean lengths for `workload`, which has a dataset, a trace, numbers in words or a file of lengths; `None`: unknown, and the estimate
     /// says so.
     fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths>;
+    /// Mean turns of a row, where rows are the sessions of `workload`.
+    fn turns(&self, _file: &ScenarioFile, _workload: &WorkloadConfig) -> Option<f64> {
+        None
+    }
 
     /// The arrivals of a load that replays a trace; `None`: unknown, and the estimate has no requests.
     fn replay(&self, _: &ScenarioFile) -> Option<Replay> {
@@ -246,7 +250,13 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
         let input = workload.and_then(|workload| workload.mean_length(Side::Input));
         let output = workload.and_then(|workload| workload.mean_length(Side::Output));
         let output_tokens = output.or(dataset.map(|dataset| dataset.output_tokens));
-        let session = workload.and_then(|workload| Some(workload.session.as_ref()?.expected(input?, output?)));
+        let session = workload.and_then(|workload| {
+            let session = workload.session.as_ref()?;
+            match dataset {
+                Some(rows) => Some(session.expected_of_rows(datasets.turns(file, workload)?, rows.input_tokens)),
+                None => Some(session.expected(input?, output?)),
+            }
+        });
         Class {
             config,
             share: match &config.load {

@@ -221,7 +221,7 @@ impl Library {
         let selection = Selection {
             path: view.path.to_owned(),
             sha256: view.sha256.map(str::to_owned),
-            format: view.format.clone(),
+            format: if workload.session.is_some() { view.format.sessions() } else { view.format.clone() },
             min_input_tokens: view.input_tokens.0,
             max_input_tokens: view.input_tokens.1,
             min_answer_tokens: min_answer.unwrap_or(0),

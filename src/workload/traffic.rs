@@ -229,7 +229,9 @@ impl Traffic {
         let Some(sessions) = &self.classes[usize::from(class)].sessions else {
             return (self.content(Phase::Measure, id, class), None);
         };
-        let Turn { prompt, asked, counted, output_tokens, next } = sessions.turn(id, self.number(id), history, answer);
+        let number = self.number(id);
+        let rank = self.classes[usize::from(class)].ranks.as_ref().map_or(0, |ranks| ranks.before(number));
+        let Turn { prompt, asked, counted, output_tokens, next } = sessions.turn(id, (number, rank), history, answer);
         let content = Content {
             id,
             class,
@@ -385,13 +387,10 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
         }
     }
     if let Some(session) = &workload.session {
-        problems.extend(session.check().into_iter().map(|problem| problem.inside("session")));
+        problems.extend(session.check(&workload.prompts).into_iter().map(|problem| problem.inside("session")));
         if workload.tokens.is_some() {
             let message = "the messages of sessions have lengths of their own: use `input_tokens` and `output_tokens`";
             problems.push(Problem::new("tokens", message));
-        }
-        if !matches!(workload.prompts, PromptsConfig::Synthetic(_)) {
-            problems.push(Problem::new("session", "sessions need synthetic prompts"));
         }
     }
     if let PromptsConfig::Trace(_) = &workload.prompts {
@@ -494,10 +493,12 @@ struct DatasetUse {
 }
 
 impl DatasetUse {
-    /// `None` where repeats are asked for.
+    /// `None` where repeats are asked for, and for sessions.
     fn supply(&self) -> Option<PromptSupply> {
         let classes = self.classes.iter().zip(0..).filter(|(uses, _)| **uses).map(|(_, class)| class).collect();
-        Some(PromptSupply { classes, distinct: self.order.as_ref()?.distinct()? })
+        // Of sessions a row makes several requests, none of which repeats.
+        let requests = self.dataset.stats.mean_turns.is_none();
+        requests.then_some(PromptSupply { classes, distinct: self.order.as_ref()?.distinct()? })
     }
 }
 
@@ -560,6 +561,8 @@ impl Builder<'_> {
                 }
                 Pace::Closed(closed) => ((closed.rule.warmup_end == 0).then_some(0), None),
             };
+            // Sessions never recur, in whatever phase: warm-up has no rows of its own.
+            let warmup = if used.dataset.stats.mean_turns.is_some() { Some(0) } else { warmup };
             let mut seed = self.seed.child("dataset").child(&used.dataset.stats.path);
             let (mut split, mut counted) = (self.split.clone(), used.classes.clone());
             if let Some(class) = used.own {
@@ -663,27 +666,32 @@ impl Builder<'_> {
             }
             (_, None) => unreachable!("every dataset of a class is loaded"),
         };
-        let sessions = match (&workload.session, &workload.prompts, &workload.input_tokens, &workload.output_tokens) {
-            (Some(session), PromptsConfig::Synthetic(prompts), Some(input_tokens), Some(output_tokens)) => {
-                Some(Sessions::new(&Parts {
-                    config: session,
-                    prompts,
-                    input_tokens: &self.library.law(input_tokens)?,
-                    output_tokens: &self.library.law(output_tokens)?,
-                    tokenizer: &tokenizer,
-                    class: &config.name,
-                    seed: node,
-                    run_salt: salt,
-                }))
+        let sessions = match &workload.session {
+            None => None,
+            Some(session) => {
+                let parts =
+                    Parts { config: session, tokenizer: &tokenizer, class: &config.name, seed: node, run_salt: salt };
+                let law = |law: &Option<LengthConfig>| law.as_ref().map(|law| self.library.law(law)).transpose();
+                let (input, output) = (law(&workload.input_tokens)?, law(&workload.output_tokens)?);
+                match (&workload.prompts, used, &input, &output) {
+                    (PromptsConfig::Synthetic(prompts), None, Some(input), Some(output)) => {
+                        Some(Sessions::made(&parts, prompts, input, output))
+                    }
+                    (_, Some(used), _, _) => {
+                        let order = used.order.clone().expect("set for every dataset in use");
+                        Some(Sessions::recorded(&parts, Arc::clone(&used.dataset), order, output))
+                    }
+                    _ => unreachable!("checked: sessions have synthetic prompts with lengths, or a dataset"),
+                }
             }
-            _ => None,
         };
         // Whether the first messages of sessions repeat is not what `supply` counts: requests.
         let supply = supply.filter(|_| sessions.is_none());
-        let expected = workload
-            .session
-            .as_ref()
-            .map(|session| session.expected(mean_input_tokens, mean_output_tokens.unwrap_or(1.0)).input_tokens);
+        let expected =
+            workload.session.as_ref().map(|session| match used.and_then(|used| used.dataset.stats.mean_turns) {
+                Some(turns) => session.expected_of_rows(turns, mean_input_tokens).input_tokens,
+                None => session.expected(mean_input_tokens, mean_output_tokens.unwrap_or(1.0)).input_tokens,
+            });
         let info = ClassInfo {
             name: config.name.clone(),
             backend: config.backend.clone(),

@@ -35,6 +35,7 @@ pub const TEMPLATES: &[Template] = templates![
     "bursty-arrivals",
     "multi-turn",
     "session-arrivals",
+    "recorded-sessions",
     "multi-model",
     "sharegpt",
     "messages",
@@ -60,6 +61,7 @@ const DATA: &[(&str, &str)] = &[
     ("data/prompts.json", include_str!("../../../scenarios/data/prompts.json")),
     ("data/trace.jsonl", include_str!("../../../scenarios/data/trace.jsonl")),
     ("data/lengths-trace.csv", include_str!("../../../scenarios/data/lengths-trace.csv")),
+    ("data/dialogues.json", include_str!("../../../scenarios/data/dialogues.json")),
 ];
 
 impl Template {

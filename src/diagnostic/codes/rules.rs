@@ -75,7 +75,7 @@ codes! {
         bad: "[load]\nkind = \"users\"\nusers = 4\n\n[[traffic]]\nname = \"base\"\n\n[[traffic]]\nname = \"batch\"\nbackend = \"main\"\nworkload = \"chat\"\nload = { kind = \"burst\", size = 10, every = \"30s\" }",
         good: "[[traffic]]\nname = \"base\"\n\n[[traffic]]\nname = \"batch\"\nbackend = \"main\"\nworkload = \"chat\"\nload = { kind = \"burst\", size = 10, every = \"30s\" }";
     SESSION = "B0440", "sessions that cannot be held",
-        "A session has at least one request, its laws have their bounds in order, and its messages are made by `bench`: sessions need synthetic prompts.",
+        "A session has at least one request, and its laws have their bounds in order. Its messages are made by `bench` (`synthetic` prompts, which need `turns`) or are the rows of a dataset of conversations (`sharegpt`, `messages`), which says how long they are.",
         bad: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 6, max = 2 }\nhistory = \"server\"",
         good: "[workloads.chat.session]\nturns = { kind = \"uniform\", min = 2, max = 6 }\nhistory = \"server\"";
     CANNOT_FORCE = "B0441", "an output length that cannot be forced",

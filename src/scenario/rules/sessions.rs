@@ -2,18 +2,18 @@
 
 use super::Rules;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::workload::prompt::PromptsConfig;
 
 pub(super) fn check(rules: &mut Rules<'_>) {
     for (name, workload) in &rules.partial.file().workloads {
         let Some(session) = &workload.session else { continue };
-        if !matches!(workload.prompts, PromptsConfig::Synthetic(_)) {
-            let message = format!("the sessions of `workloads.{name}` need synthetic prompts");
-            let diagnostic = Diagnostic::error(&codes::SESSION, message)
-                .help("use `prompts = { kind = \"synthetic\" }`, or leave `session` out: each row is sent by itself");
-            rules.at_key(&["workloads", name, "session"], "", diagnostic);
+        for (key, message) in session.misfits(&workload.prompts) {
+            let diagnostic = Diagnostic::error(&codes::SESSION, format!("`workloads.{name}.session`: {message}"));
+            match key {
+                "" => rules.at_key(&["workloads", name, "session"], "", diagnostic),
+                key => rules.at_key(&["workloads", name, "session", key], "", diagnostic.help("remove it")),
+            }
         }
-        for problem in session.check() {
+        for problem in session.law_problems() {
             let (key, rest) = problem.key.split_once('.').unwrap_or((&problem.key, ""));
             let message = format!("`workloads.{name}.session.{key}`: {}", problem.message);
             let path: Vec<&str> = ["workloads", name, "session", key]

@@ -223,6 +223,72 @@ fn sessions_that_make_no_sense_are_refused() {
     let wrong = CHAT.replace("min = 1, max = 6", "min = 6, max = 1");
     let error = try_build(&scenario(&wrong, TRAFFIC, OPEN, PHASES), 1).unwrap_err().to_string();
     assert!(error.contains("workloads.chat.session.turns.min"), "{error}");
+    let wrong = CHAT.replace("turns = { kind = \"uniform\", min = 1, max = 6 }\n", "");
+    let error = try_build(&scenario(&wrong, TRAFFIC, OPEN, PHASES), 1).unwrap_err().to_string();
+    assert!(error.contains("need `turns`"), "{error}");
+    let wrong = ROWS.replace("history", "system_prompt_tokens = 9\n    history");
+    let error = try_build(&scenario(&wrong, TRAFFIC, OPEN, PHASES), 1).unwrap_err().to_string();
+    assert!(error.contains("workloads.chat.session.system_prompt_tokens"), "{error}");
+}
+
+const ROWS: &str = r#"
+    [workloads.chat]
+    prompts = { kind = "sharegpt", path = "sharegpt/small.json" }
+
+    [workloads.chat.session]
+    history = "recorded"
+
+    [workloads.alone]
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "fixed", value = 12 }
+    output_tokens = { kind = "fixed", value = 3 }
+"#;
+
+#[test]
+fn the_rows_of_a_dataset_are_sessions() {
+    let (recorded, server) = (traffic(ROWS, USERS), traffic(&ROWS.replace("recorded", "server"), USERS));
+    let ids = (0..40).map(|n| RequestId::ClosedSession { user: n % 4, session: n / 4, turn: 0 });
+    let sessions: Vec<_> = ids.map(|id| session(&recorded, id, None)).collect();
+    // The row with two turns: a system message, two questions, two answers.
+    let long = sessions.iter().find(|turns| turns.len() == 2).expect("one row has two turns");
+    let said = |content: &Content| -> Vec<(&'static str, String)> {
+        messages(content).iter().map(|message| (message.role, message.content.to_string())).collect()
+    };
+    let system = ("system", "Answer in one sentence.".to_owned());
+    let question = ("user", "Why is the sky blue?\n\nPlease add a \"source\".".to_owned());
+    let answer = "Because short waves of light scatter more than long ones.";
+    let next = ("user", "And at sunset?".to_owned());
+    assert_eq!(said(&long[0].0), [system.clone(), question.clone()]);
+    assert_eq!(said(&long[1].0), [system.clone(), question.clone(), ("assistant", answer.to_owned()), next.clone()]);
+    // Answers are as long as the recorded ones.
+    assert_eq!(long[0].0.output_tokens_asked, count(answer));
+    assert_eq!(long[1].0.output_tokens_asked, count("Then the light has a longer way and the blue is gone."));
+    let sum: u32 = messages(&long[1].0).iter().map(|message| count(&message.content)).sum();
+    assert_eq!(long[1].0.input_tokens_counted, sum);
+    // With the server's history its answer stands there instead.
+    let theirs = session(&server, long[0].0.id, Some("It is not."));
+    assert_eq!(said(&theirs[1].0), [system, question, ("assistant", "It is not.".to_owned()), next]);
+    // A turn is made alike from nothing.
+    for turns in &sessions {
+        for (content, next) in turns {
+            assert_eq!((content.clone(), *next), recorded.turn(content.id, 0, &mut History::default(), None));
+        }
+    }
+    // Every other usable row has one turn; a row without an answer cannot be asked for one.
+    assert!(sessions.iter().all(|turns| (1..=2).contains(&turns.len())));
+    let stats = recorded.datasets().next().unwrap();
+    // Rows a1, a2, a3, a8 and a9 have answers: six turns in five rows.
+    assert_eq!((stats.used, stats.mean_turns), (5, Some(1.2)), "{stats:?}");
+    assert!(recorded.prompt_supplies().is_empty(), "turns of a row are not repeats");
+}
+
+#[test]
+fn a_law_shortens_recorded_sessions() {
+    let short = ROWS.replace("history", "turns = { kind = \"fixed\", value = 1 }\n    history");
+    let short = traffic(&short, USERS);
+    for number in 0..20 {
+        assert_eq!(session(&short, RequestId::ClosedSession { user: 0, session: number, turn: 0 }, None).len(), 1);
+    }
 }
 
 fn digest(traffic: &Traffic, ids: impl Iterator<Item = RequestId>) -> String {

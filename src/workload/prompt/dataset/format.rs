@@ -8,7 +8,11 @@ use super::{jsonl, list, messages, sharegpt};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Format {
     Sharegpt,
+    /// The same, all turns of a row.
+    SharegptSessions,
     Messages,
+    /// The same, all turns of a row.
+    MessagesSessions,
     Jsonl(Columns),
     List,
     Lines,
@@ -27,9 +31,30 @@ pub(super) enum Layout {
 }
 
 impl Format {
+    /// The same file read for sessions: whole conversations.
+    pub(crate) fn sessions(&self) -> Self {
+        match self {
+            Self::Sharegpt => Self::SharegptSessions,
+            Self::Messages => Self::MessagesSessions,
+            other => other.clone(),
+        }
+    }
+
+    /// Whether rows are conversations.
+    pub(super) fn is_conversation(&self) -> bool {
+        self.is_session() || *self == Self::Messages
+    }
+
+    /// Whether rows are conversations to the end, answers included.
+    pub(super) fn is_session(&self) -> bool {
+        matches!(self, Self::SharegptSessions | Self::MessagesSessions)
+    }
+
     pub(super) fn layout(&self) -> Layout {
         match self {
-            Self::Sharegpt | Self::Messages | Self::Jsonl(_) => Layout::Json(b'{'),
+            Self::Sharegpt | Self::SharegptSessions | Self::Messages | Self::MessagesSessions | Self::Jsonl(_) => {
+                Layout::Json(b'{')
+            }
             Self::List => Layout::Json(b'"'),
             Self::Lines => Layout::Lines,
             Self::Csv(_) => Layout::Csv,
@@ -39,8 +64,8 @@ impl Format {
     /// Name for messages.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Sharegpt => "ShareGPT file",
-            Self::Messages => "file of messages",
+            Self::Sharegpt | Self::SharegptSessions => "ShareGPT file",
+            Self::Messages | Self::MessagesSessions => "file of messages",
             Self::Jsonl(_) => "file of JSON lines",
             Self::List => "list of prompts",
             Self::Lines => "file of lines",
@@ -51,8 +76,12 @@ impl Format {
     /// What a file of this format looks like.
     pub(super) fn looks(&self) -> String {
         match self {
-            Self::Sharegpt => "a JSON array, or one object a line, of { \"conversations\": [ … ] }".to_owned(),
-            Self::Messages => "one object a line, or a JSON array, of { \"messages\": [ … ] }".to_owned(),
+            Self::Sharegpt | Self::SharegptSessions => {
+                "a JSON array, or one object a line, of { \"conversations\": [ … ] }".to_owned()
+            }
+            Self::Messages | Self::MessagesSessions => {
+                "one object a line, or a JSON array, of { \"messages\": [ … ] }".to_owned()
+            }
             Self::Jsonl(columns) => {
                 format!("one object a line, or a JSON array, of {{ {:?}: \"…\", … }}", columns.prompt)
             }
@@ -74,7 +103,9 @@ impl Format {
     pub(super) fn read_row(&self, json: &str) -> Result<Usable, Bad> {
         match self {
             Self::Sharegpt => sharegpt::read_row(json),
+            Self::SharegptSessions => sharegpt::read_session(json),
             Self::Messages => messages::read_row(json),
+            Self::MessagesSessions => messages::read_session(json),
             Self::Jsonl(columns) => jsonl::read_row(json, columns),
             Self::List => list::read_row(json),
             Self::Lines | Self::Csv(_) => unreachable!("no JSON in these"),

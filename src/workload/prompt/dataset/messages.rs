@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::row::{Bad, Usable, recorded};
+use super::row::{Bad, Usable, recorded, session};
 use crate::protocol::{Message, Prompt};
 
 /// Roles that a message can have.
@@ -21,6 +21,22 @@ pub(super) fn role(name: &str) -> Option<&'static str> {
 /// # Errors
 /// The field that is missing or of the wrong type.
 pub(super) fn read_row(json: &str) -> Result<Usable, Bad> {
+    let mut messages = read_messages(json)?;
+    let asked = messages.iter().rposition(|message| message.role != "assistant").map_or(0, |last| last + 1);
+    let answer = messages.drain(asked..).next().and_then(|message| recorded(message.content.into_string()));
+    let says_something = messages.iter().any(|message| message.role == "user" && !message.content.trim().is_empty());
+    Ok(Usable { prompt: says_something.then_some(Prompt::Messages(messages)), answer })
+}
+
+/// Reads one row for a session: all messages that say something.
+///
+/// # Errors
+/// The field that is missing or of the wrong type.
+pub(super) fn read_session(json: &str) -> Result<Usable, Bad> {
+    read_messages(json).map(session)
+}
+
+fn read_messages(json: &str) -> Result<Vec<Message>, Bad> {
     let row: Value = serde_json::from_str(json).map_err(|error| Bad::json(json, &error))?;
     let Value::Object(fields) = &row else { return Err(Bad::new("", json, "an object with `messages`")) };
     let turns = match fields.get("messages") {
@@ -28,11 +44,7 @@ pub(super) fn read_row(json: &str) -> Result<Usable, Bad> {
         Some(other) => return Err(Bad::new("messages", other.to_string(), "a list of messages")),
         None => return Err(Bad::missing("messages", fields, "a list of messages")),
     };
-    let mut messages = turns.iter().enumerate().map(message).collect::<Result<Vec<Message>, Bad>>()?;
-    let asked = messages.iter().rposition(|message| message.role != "assistant").map_or(0, |last| last + 1);
-    let answer = messages.drain(asked..).next().and_then(|message| recorded(message.content.into_string()));
-    let says_something = messages.iter().any(|message| message.role == "user" && !message.content.trim().is_empty());
-    Ok(Usable { prompt: says_something.then_some(Prompt::Messages(messages)), answer })
+    turns.iter().enumerate().map(message).collect()
 }
 
 fn message((number, turn): (usize, &Value)) -> Result<Message, Bad> {

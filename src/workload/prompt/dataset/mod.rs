@@ -22,6 +22,7 @@ use crate::assets::Assets;
 use crate::protocol::{Message, Prompt};
 use crate::seed::hex;
 use crate::tokens::Tokenizer;
+use crate::workload::session::turns_of;
 
 pub mod config;
 mod csv;
@@ -173,6 +174,9 @@ pub struct DatasetStats {
     pub mean_prompt_tokens: f64,
     /// Mean tokens of their recorded answers, over those that have one.
     pub mean_answer_tokens: Option<f64>,
+    /// Mean turns of the conversations, where rows are sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_turns: Option<f64>,
 }
 
 impl fmt::Display for DatasetStats {
@@ -358,6 +362,8 @@ struct Sink<'a> {
     seen: HashSet<u128>,
     first_bad: Option<(u64, Option<u64>, Bad)>,
     bad: u64,
+    /// Of the conversations that are kept.
+    turns: u64,
 }
 
 impl<'a> Sink<'a> {
@@ -372,6 +378,7 @@ impl<'a> Sink<'a> {
             seen: HashSet::new(),
             first_bad: None,
             bad: 0,
+            turns: 0,
         }
     }
 
@@ -432,6 +439,9 @@ impl<'a> Sink<'a> {
             *count += 1;
             return Ok(());
         }
+        if let (true, Prompt::Messages(messages)) = (selection.format.is_session(), &prompt) {
+            self.turns += turns_of(messages, selection.needs_answer);
+        }
         let place = self.texts.push(&text)?;
         self.rows.push(Kept { place, prompt_tokens, answer_tokens });
         Ok(())
@@ -455,7 +465,10 @@ impl<'a> Sink<'a> {
         let answers = self.rows.iter().filter(|row| row.answer_tokens > 0);
         self.stats.mean_answer_tokens =
             mean(answers.clone().map(|row| u64::from(row.answer_tokens)).sum(), answers.count());
-        let conversations = self.selection.format == Format::Messages;
+        let conversations = self.selection.format.is_conversation();
+        if self.selection.format.is_session() {
+            self.stats.mean_turns = mean(self.turns, self.rows.len());
+        }
         Ok(Dataset { texts: self.texts, conversations, rows: self.rows, stats: self.stats })
     }
 }

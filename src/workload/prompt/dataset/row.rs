@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::protocol::Prompt;
+use crate::protocol::{Message, Prompt};
 
 /// What a row holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,18 @@ fn excerpt(value: &str) -> String {
 /// A prompt of `text`, unless it is blank.
 pub(super) fn prompt(text: String) -> Option<Prompt> {
     (!text.trim().is_empty()).then(|| Prompt::Text(text.into_boxed_str()))
+}
+
+/// A whole conversation, without what is blank; unusable if the user says nothing. Its answer is the last one.
+pub(super) fn session(mut messages: Vec<Message>) -> Usable {
+    messages.retain(|message| !message.content.trim().is_empty());
+    // An answer to nothing.
+    let asked = messages.iter().position(|message| message.role != "assistant").unwrap_or(messages.len());
+    messages.drain(..asked);
+    let answer = messages.iter().rfind(|message| message.role == "assistant");
+    let answer = answer.and_then(|message| recorded(message.content.to_string()));
+    let asks = messages.iter().any(|message| message.role == "user");
+    Usable { prompt: asks.then_some(Prompt::Messages(messages)), answer }
 }
 
 /// A recorded answer of `text`, unless it is blank.

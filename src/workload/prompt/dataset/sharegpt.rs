@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::row::{Bad, Usable, prompt, recorded};
+use super::row::{Bad, Usable, prompt, recorded, session};
+use crate::protocol::Message;
 
 /// Names under which the two sides of a conversation appear in published files.
 const HUMAN: [&str; 2] = ["human", "user"];
@@ -35,6 +36,25 @@ pub(super) fn read_row(json: &str) -> Result<Usable, Bad> {
     let prompt = turns.next().and_then(|turn| prompt(turn.value.into_owned()));
     let answer = turns.next().filter(|turn| MODEL.contains(&&*turn.from));
     Ok(Usable { prompt, answer: answer.and_then(|turn| recorded(turn.value.into_owned())) })
+}
+
+/// Reads one row for a session: all turns that say something.
+///
+/// # Errors
+/// The field that is missing or of the wrong type, or a side that is not known.
+pub(super) fn read_session(json: &str) -> Result<Usable, Bad> {
+    let row: Row<'_> = serde_json::from_str(json).map_err(|error| diagnose(json, &error))?;
+    let mut messages = Vec::with_capacity(row.conversations.len());
+    for (number, turn) in row.conversations.into_iter().enumerate() {
+        let role = match &*turn.from {
+            side if HUMAN.contains(&side) => "user",
+            side if MODEL.contains(&side) => "assistant",
+            "system" => "system",
+            side => return Err(Bad::new(format!("conversations[{number}].from"), side, "`human`, `gpt` or `system`")),
+        };
+        messages.push(Message { role, content: turn.value.into() });
+    }
+    Ok(session(messages))
 }
 
 /// Finds the field that made the row unreadable; only done for rows that are.
