@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn an_answer_needs_the_number_that_was_asked_for() {
         use ContentKind::{Reasoning, Text};
-        let table: [(&[(ContentKind, &str)], Outcome, Option<&str>); 7] = [
+        type Row = (&'static [(ContentKind, &'static str)], Outcome, Option<&'static str>);
+        let table: [Row; 7] = [
             (&[(Text, "12"), (Text, "34 it is")], Outcome::Completed, None),
             (&[(Text, "It is 1,2"), (Text, "34.")], Outcome::Completed, None),
             (&[(Text, "99 or 1234")], Outcome::Completed, None),
