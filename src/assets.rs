@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::scenario::file::{ScenarioFile, TokenizerConfig};
+use crate::scenario::file::{FileTokenizer, ScenarioFile, TokenizerConfig};
 use crate::seed::hex;
 use crate::workload::length::file::LengthFile;
 use crate::workload::load::LoadConfig;
@@ -85,6 +85,8 @@ pub struct NamedFile<'a> {
 pub enum Owner<'a> {
     /// `[tokenizers.NAME]`.
     Tokenizer(&'a str),
+    /// `[tokenizers.NAME]`, as its `chat_template`.
+    ChatTemplate(&'a str),
     /// `[workloads.NAME]`, in its `prompts`.
     Workload(&'a str),
     /// `[load]`.
@@ -101,7 +103,7 @@ impl NamedFile<'_> {
             if bare { name.to_owned() } else { format!("\"{name}\"") }
         };
         match self.owner {
-            Owner::Tokenizer(name) => format!("tokenizers.{}", quoted(name)),
+            Owner::Tokenizer(name) | Owner::ChatTemplate(name) => format!("tokenizers.{}", quoted(name)),
             Owner::Workload(name) => format!("workloads.{}.prompts", quoted(name)),
             Owner::Load => "load".to_owned(),
             Owner::Lengths(name, keys) => format!("workloads.{}.{keys}", quoted(name)),
@@ -151,7 +153,13 @@ pub fn named_files<'a>(file: &'a ScenarioFile) -> Vec<NamedFile<'a>> {
         };
         workload.length_files().map(named)
     });
-    tokenizers.chain(datasets).chain(lengths).chain(load).collect()
+    let templates = file.tokenizers.iter().filter_map(|(name, config)| match config {
+        TokenizerConfig::File(FileTokenizer { chat_template: Some(path), .. }) => {
+            Some(NamedFile { owner: Owner::ChatTemplate(name), path, pin: None })
+        }
+        _ => None,
+    });
+    tokenizers.chain(templates).chain(datasets).chain(lengths).chain(load).collect()
 }
 
 /// The input files that the traffic of `file` uses: those a point digest covers.
@@ -164,7 +172,7 @@ pub fn used_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
             .any(|workload| workload.tokenizer == name)
     };
     let used = |named: &NamedFile<'_>| match named.owner {
-        Owner::Tokenizer(name) => tokenizer(name),
+        Owner::Tokenizer(name) | Owner::ChatTemplate(name) => tokenizer(name),
         Owner::Workload(name) | Owner::Lengths(name, _) => workload(name),
         Owner::Load => true,
     };
@@ -268,7 +276,9 @@ impl Assets {
         let mut cache = AssetDigests::new();
         let mut errors = Vec::new();
         let mut pins = Vec::new();
-        for named in named_files(file) {
+        // A chat template has no pin of its own.
+        let pinned = named_files(file).into_iter().filter(|named| !matches!(named.owner, Owner::ChatTemplate(_)));
+        for named in pinned {
             match self.digest_of(&named, &mut cache) {
                 Ok(found) => pins.push(Pin {
                     table_key_path: named.table_key_path(),
@@ -286,7 +296,8 @@ impl Assets {
         if let Some(digest) = cache.get(named.path) {
             return Ok(digest.clone());
         }
-        let key_path = || format!("{}.path", named.table_key_path());
+        let key = if matches!(named.owner, Owner::ChatTemplate(_)) { "chat_template" } else { "path" };
+        let key_path = || format!("{}.{key}", named.table_key_path());
         let digest = self.sha256(named.path).map_err(|error| InputError::Unreadable { key_path: key_path(), error })?;
         cache.insert(named.path.to_owned(), digest.clone());
         Ok(digest)

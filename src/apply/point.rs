@@ -77,8 +77,17 @@ pub fn transports(stamping: Stamping) -> TransportFactory {
     Arc::new(move || Ok(Box::new(Direct::new(stamping))))
 }
 
-/// Counts prompts that repeat unasked, from the measured requests of each class.
-pub type CountRepeats = Box<dyn FnOnce(&[u64]) -> u64 + Send>;
+/// What the workload knows of its prompts at the end of a point.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PromptFacts {
+    /// Prompts that repeat unasked.
+    pub repeated: u64,
+    /// Prompts that were tokenised once more, and those of them whose count was another.
+    pub recounts: (u64, u64),
+}
+
+/// Asks the workload about its prompts, from the measured requests of each class.
+pub type CountRepeats = Box<dyn FnOnce(&[u64]) -> PromptFacts + Send>;
 
 /// Starts a point. Everything runs on threads of its own; nothing here blocks the caller.
 ///
@@ -219,7 +228,7 @@ fn finish(
     Ok(Measured { measurement: collector.accumulator.finish(facts), records, interrupted: stats.interrupted })
 }
 
-fn facts(stats: &EngineStats, host: &HostFacts, zero_at: Timestamp, prompts_repeated: u64) -> EngineFacts {
+fn facts(stats: &EngineStats, host: &HostFacts, zero_at: Timestamp, prompts: PromptFacts) -> EngineFacts {
     let mut planned = stats.planned_by_class.clone();
     // What the schedule planned and no worker saw come due breaks the sum, as it must.
     let lost = stats.planned.saturating_sub(planned.iter().sum());
@@ -277,7 +286,9 @@ fn facts(stats: &EngineStats, host: &HostFacts, zero_at: Timestamp, prompts_repe
                 resent: stats.connections.resent,
                 failed: stats.connections.failed,
             },
-            prompts_repeated,
+            prompts_repeated: prompts.repeated,
+            prompts_recounted: prompts.recounts.0,
+            prompts_miscounted: prompts.recounts.1,
         },
     }
 }

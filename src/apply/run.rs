@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::held::{self, Chosen, RunMode};
-use super::point::{self, Measured, Started};
+use super::point::{self, Measured, PromptFacts, Started};
 use super::servers::Servers;
 use super::{ApplyError, Event, Progress};
 use crate::assets::Assets;
@@ -304,7 +304,10 @@ impl<'a> Run<'a> {
         let spec = MeasureSpec { calibration: self.options.calibration.clone(), ..measure_spec(file, &traffic, &plan) };
         let records = self.spool.file(&self.records_path(&point.id)?)?;
         let bodies = traffic.is_server_dependent().then_some(Bodies::ServerDependent);
-        let repeats = Box::new(move |measured: &[u64]| traffic.repeated_prompts(measured));
+        let repeats = Box::new(move |measured: &[u64]| PromptFacts {
+            repeated: traffic.repeated_prompts(measured),
+            recounts: traffic.recounts(),
+        });
         let expected = Duration::from_secs_f64(point.estimate.wall_s);
         observer(Event::PointStarted {
             index,

@@ -15,7 +15,7 @@ use super::compare::{self, Comparison, compare};
 use super::truth::Truth;
 use crate::apply::ApplyError;
 use crate::apply::mask::Mask;
-use crate::apply::point;
+use crate::apply::point::{self, PromptFacts};
 use crate::engine::{Job, LoopPlan, OPEN_LOOP_CONNECTIONS_AHEAD, Source, Stop, Target, TransportFactory};
 use crate::measure::timeline::{Phase, RequestId};
 use crate::measure::{Addresses, ClassSpec, MeasureSpec};
@@ -232,7 +232,15 @@ async fn measure(
         lead: LEAD,
     };
     let grace = Duration::from_secs(5);
-    let mut started = point::start(job, spec, Box::new(|_| 0), Mask::default(), records, &Stop::default(), grace)?;
+    let mut started = point::start(
+        job,
+        spec,
+        Box::new(|_| PromptFacts::default()),
+        Mask::default(),
+        records,
+        &Stop::default(),
+        grace,
+    )?;
     let measured = started.wait().await?;
     let report = measured.measurement.into_report(String::new(), String::new(), std::collections::BTreeMap::new());
     Ok((report, measured.records))

@@ -194,6 +194,10 @@ impl Used {
                 Some(config @ TokenizerConfig::File(tokenizer)) => {
                     let mut value = tree(config);
                     by_content(&mut value, &tokenizer.path, inputs)?;
+                    if let Some(path) = &tokenizer.chat_template {
+                        let digest = inputs.get(path).ok_or_else(|| MissingDigest(path.clone()))?;
+                        value["chat_template"] = Value::from(digest.as_str());
+                    }
                     value
                 }
                 Some(config @ TokenizerConfig::Builtin(_)) => tree(config),

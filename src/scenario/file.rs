@@ -15,6 +15,7 @@ use crate::workload::length::LengthConfig;
 use crate::workload::length::file::{LengthFile, LengthFileError, ReadFile};
 use crate::workload::load::LoadConfig;
 use crate::workload::prompt::PromptsConfig;
+use crate::workload::prompt::counting::Count;
 use crate::workload::session::SessionConfig;
 
 /// A benchmark as code: what is measured, with which traffic, what counts as good enough and which
@@ -260,6 +261,14 @@ pub struct FileTokenizer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
+    /// A chat template in Jinja, or the `tokenizer_config.json` that holds one, relative to the scenario: what
+    /// `count = "rendered"` of a workload needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub chat_template: Option<String>,
+    /// Special tokens that the template names, such as `bos_token`; they win over those of the `tokenizer_config.json`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub special_tokens: BTreeMap<String, String>,
 }
 
 /// Where prompts come from and how long inputs and outputs are.
@@ -271,6 +280,10 @@ pub struct WorkloadConfig {
     pub tokenizer: String,
     /// Where prompts come from.
     pub prompts: PromptsConfig,
+    /// What a token of a prompt is: of its texts (`content`, the default), or of all that the model sees (`rendered`),
+    /// after the chat template and with special tokens. Sessions count content.
+    #[serde(default, skip_serializing_if = "Count::is_default")]
+    pub count: Count,
     /// Tokens of a prompt. Required for synthetic prompts unless `tokens` has them, not allowed with a dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<LengthConfig>,

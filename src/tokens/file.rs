@@ -9,6 +9,7 @@ use std::path::Path;
 use tokenizers::Tokenizer as HfTokenizer;
 use tokenizers::utils::parallelism::set_parallelism;
 
+use super::chat_template::ChatTemplate;
 use super::{Pieces, Tokenizer, TokenizerError, builtin};
 use crate::assets::Assets;
 use crate::scenario::file::FileTokenizer as FileConfig;
@@ -25,6 +26,7 @@ pub struct FileTokenizer {
     name: String,
     inner: HfTokenizer,
     pieces: Pieces,
+    chat_template: Option<ChatTemplate>,
 }
 
 impl FileTokenizer {
@@ -52,7 +54,15 @@ impl FileTokenizer {
         let name = Path::new(&config.path)
             .file_name()
             .map_or_else(|| config.path.clone(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, inner, pieces })
+        let chat_template = match &config.chat_template {
+            Some(path) => {
+                let wrong = |why: String| TokenizerError::ChatTemplate { path: path.clone(), why };
+                let text = String::from_utf8(assets.read(path)?).map_err(|error| wrong(error.to_string()))?;
+                Some(ChatTemplate::new(&text, &config.special_tokens).map_err(wrong)?)
+            }
+            None => None,
+        };
+        Ok(Self { name, inner, pieces, chat_template })
     }
 }
 
@@ -63,6 +73,14 @@ impl Tokenizer for FileTokenizer {
 
     fn encode(&self, text: &str) -> Vec<u32> {
         encode(&self.inner, text)
+    }
+
+    fn count_with_special(&self, text: &str) -> usize {
+        self.inner.encode_fast(text, true).map_or(0, |encoding| encoding.len())
+    }
+
+    fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref()
     }
 
     fn decode(&self, ids: &[u32]) -> String {

@@ -1,6 +1,7 @@
 //! Tokenizers behind one trait, so that a new tokenizer library is one file.
 
 pub mod builtin;
+pub mod chat_template;
 pub mod file;
 
 use std::fmt::Debug;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use crate::assets::{AssetError, Assets};
 use crate::scenario::file::TokenizerConfig;
+use chat_template::ChatTemplate;
 
 /// Counts and makes tokens. Loaded once, shared by reference, never used between two reads.
 pub trait Tokenizer: Debug + Send + Sync {
@@ -18,6 +20,14 @@ pub trait Tokenizer: Debug + Send + Sync {
     /// Tokens of `text` without special tokens.
     fn count(&self, text: &str) -> usize {
         self.encode(text).len()
+    }
+    /// Tokens of `text` with the special ones that a model gets before and after it.
+    fn count_with_special(&self, text: &str) -> usize {
+        self.count(text)
+    }
+    /// How a conversation becomes one text, where that is known.
+    fn chat_template(&self) -> Option<&ChatTemplate> {
+        None
     }
     /// Text of `ids`; unknown ids have none.
     fn decode(&self, ids: &[u32]) -> String;
@@ -86,6 +96,14 @@ pub enum TokenizerError {
         /// The path as the scenario spells it.
         path: String,
         /// What the crate said.
+        why: String,
+    },
+    /// A chat template that cannot be used.
+    #[error("`{path}` is not a usable chat template: {why}")]
+    ChatTemplate {
+        /// The path as the scenario spells it.
+        path: String,
+        /// Why.
         why: String,
     },
     /// No text of known length can be made with it.

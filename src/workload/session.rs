@@ -261,7 +261,7 @@ impl Sessions {
             };
             SyntheticSource::new(config, lengths, Arc::clone(tokenizer), class, seed, salt)
         };
-        let plain = Synthetic { shared_prefix_tokens: 0, ..prompts.clone() };
+        let plain = Synthetic { shared_prefix_tokens: 0, pool: None, ..prompts.clone() };
         let node = seed.child("session");
         let system = (config.system_prompt_tokens > 0).then(|| {
             let length: Arc<dyn Lengths> = Arc::new(Fixed { value: config.system_prompt_tokens });

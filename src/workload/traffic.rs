@@ -1,6 +1,7 @@
 //! The traffic of one point: who sends what, when.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::closed::ClosedLoop;
 use super::draw::LengthDraw;
@@ -11,6 +12,7 @@ use super::library::Library;
 use super::load::trace::Replay;
 use super::load::{LoadConfig, Process};
 use super::open::{OpenLoop, Stream};
+use super::prompt::counting::{Count, Counter};
 use super::prompt::dataset::config::RowDraw;
 use super::prompt::dataset::source::DatasetSource;
 use super::prompt::dataset::{Dataset, DatasetStats};
@@ -28,7 +30,7 @@ use super::window::{self, WindowRule};
 use super::{Content, Window};
 use crate::assets::Assets;
 use crate::measure::timeline::{Phase, RequestId};
-use crate::scenario::file::{ScenarioFile, TrafficConfig, WorkloadConfig};
+use crate::scenario::file::{BackendConfig, ScenarioFile, TrafficConfig, WorkloadConfig};
 use crate::seed::Seed;
 use crate::tokens::Tokenizer;
 
@@ -42,7 +44,13 @@ pub struct Traffic {
     pace: Pace,
     supplies: Vec<PromptSupply>,
     datasets: Vec<Arc<Dataset>>,
+    /// Statistics only: no prompt hangs on them.
+    recounts: AtomicU64,
+    miscounts: AtomicU64,
 }
+
+/// One prompt in so many is tokenised once more, whole.
+const RECOUNT_EVERY: u64 = 100;
 
 /// One class of the traffic, as the scenario names it.
 #[derive(Clone, Debug)]
@@ -79,6 +87,7 @@ pub struct PromptSupply {
 #[derive(Debug)]
 struct Class {
     prompts: Box<dyn PromptSource>,
+    counter: Counter,
     /// With a dataset: its other users come before too.
     ranks: Option<Arc<Ranks>>,
     output: Option<LengthDraw>,
@@ -149,7 +158,16 @@ impl Traffic {
         }
         supplies.extend(builder.uses.iter().filter_map(DatasetUse::supply));
         let datasets = builder.uses.into_iter().map(|used| used.dataset).collect();
-        Ok(Self { infos, classes, split, pace, supplies, datasets })
+        Ok(Self {
+            infos,
+            classes,
+            split,
+            pace,
+            supplies,
+            datasets,
+            recounts: AtomicU64::new(0),
+            miscounts: AtomicU64::new(0),
+        })
     }
 
     /// The classes, in the order of the scenario; everywhere else they are indices into this.
@@ -190,6 +208,11 @@ impl Traffic {
         let who = Who { phase, id, number, rank, output_tokens: 0 };
         let asked = maker.output.as_ref().map(|lengths| lengths.draw(&who));
         let drawn = maker.prompts.draw(&Who { output_tokens: asked.unwrap_or(0), ..who });
+        if number.is_multiple_of(RECOUNT_EVERY) {
+            self.recounts.fetch_add(1, Ordering::Relaxed);
+            let miscounted = maker.counter.count(&drawn.prompt) != drawn.counted;
+            self.miscounts.fetch_add(u64::from(miscounted), Ordering::Relaxed);
+        }
         Content {
             id,
             class,
@@ -273,6 +296,12 @@ impl Traffic {
         let (input, answer) = maker.prompts.lengths(&who);
         let asked = maker.output.as_ref().map(|lengths| lengths.draw(&who));
         (input, asked.or(answer).unwrap_or(1))
+    }
+
+    /// Prompts that were tokenised once more, whole, one in a hundred of those made, and those of them whose count was
+    /// another.
+    pub fn recounts(&self) -> (u64, u64) {
+        (self.recounts.load(Ordering::Relaxed), self.miscounts.load(Ordering::Relaxed))
     }
 
     /// Supplies of prompts that can run out: datasets, and synthetic prompts of one or two tokens.
@@ -392,6 +421,9 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
             let message = "the messages of sessions have lengths of their own: use `input_tokens` and `output_tokens`";
             problems.push(Problem::new("tokens", message));
         }
+        if workload.count == Count::Rendered {
+            problems.push(Problem::new("count", "sessions count the content of their messages; remove `count`"));
+        }
     }
     if let PromptsConfig::Trace(_) = &workload.prompts {
         let apart = scenario
@@ -428,7 +460,7 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
     }
     let found = match &workload.prompts {
         PromptsConfig::Synthetic(config) => {
-            workload.length_bounds(Side::Input).map_or_else(Vec::new, |(_, longest)| config.check(longest))
+            workload.length_bounds(Side::Input).map_or_else(Vec::new, |bounds| config.check(bounds))
         }
         PromptsConfig::Template(config) => {
             config.problem().map(|text| Problem::new("template", text)).into_iter().collect()
@@ -612,12 +644,17 @@ impl Builder<'_> {
             self.check_rows(config, rows)?;
         }
         let mut mean_output_tokens = output.as_ref().map(LengthDraw::mean);
+        let chat = matches!(self.scenario.backends.get(&config.backend), Some(BackendConfig::OpenaiChat(_)));
+        let setting =
+            |problem: Problem| WorkloadError::Settings(vec![problem.inside(&format!("workloads.{}", config.workload))]);
+        let counter = Counter::new(Arc::clone(&tokenizer), workload.count, chat)
+            .map_err(|message| setting(Problem::new("count", message)))?;
         let (prompts, mean_input_tokens, supply): (Box<dyn PromptSource>, f64, _) = match (&workload.prompts, used) {
             (_, Some(used)) => {
                 let order = used.order.clone().expect("set for every dataset in use");
                 let stats = &used.dataset.stats;
                 mean_output_tokens = mean_output_tokens.or(stats.mean_answer_tokens);
-                let source = DatasetSource::new(Arc::clone(&used.dataset), order, Arc::clone(&tokenizer), salt);
+                let source = DatasetSource::new(Arc::clone(&used.dataset), order, &*tokenizer, counter.clone(), salt);
                 (Box::new(source), stats.mean_prompt_tokens, None)
             }
             (PromptsConfig::Synthetic(prompts), None) => {
@@ -626,14 +663,16 @@ impl Builder<'_> {
                 let supply = distinct_prompts(prompts, lengths.bounds(), tokenizer.pieces())
                     .map(|distinct| PromptSupply { classes: vec![index], distinct });
                 let mean = lengths.mean();
-                let source = SyntheticSource::new(prompts, lengths, Arc::clone(&tokenizer), &config.name, node, salt);
+                let source = SyntheticSource::new(prompts, lengths, Arc::clone(&tokenizer), &config.name, node, salt)
+                    .counted(counter.clone())
+                    .map_err(setting)?;
                 (Box::new(source), mean, supply)
             }
             (PromptsConfig::Trace(_), _) => {
                 let replay = self.pace.replay().expect("checked: prompts of a trace have a load that replays it");
                 let (input, answer) = replay.mean_lengths()?;
                 mean_output_tokens = mean_output_tokens.or(Some(answer));
-                let source = TraceSource::new(replay.clone(), Arc::clone(&tokenizer), &config.name, node, salt);
+                let source = TraceSource::new(replay.clone(), counter.clone(), &config.name, node, salt);
                 // What repeats, repeats in the trace.
                 (Box::new(source), input, None)
             }
@@ -642,16 +681,14 @@ impl Builder<'_> {
                 let lengths = lengths.expect("checked: a template has a length");
                 let longest_output = output.as_ref().map_or(0, |lengths| lengths.bounds().1);
                 let mean = lengths.mean();
-                let tokenizer = Arc::clone(&tokenizer);
+                let counter = counter.clone();
                 let source =
-                    SyntheticSource::framed(template, lengths, longest_output, tokenizer, &config.name, node, salt);
-                let table = format!("workloads.{}", config.workload);
-                let source = source.map_err(|problem| WorkloadError::Settings(vec![problem.inside(&table)]))?;
-                (Box::new(source), mean, None)
+                    SyntheticSource::framed(template, lengths, longest_output, counter, &config.name, node, salt);
+                (Box::new(source.map_err(setting)?), mean, None)
             }
             (PromptsConfig::NumberWords(prompts), None) => {
                 let seed = if config.load.is_some() { class_seed } else { node };
-                let source = NumberWordsSource::new(prompts, Arc::clone(&tokenizer), seed, salt);
+                let source = NumberWordsSource::new(prompts, &*tokenizer, counter.clone(), seed, salt);
                 let mean = source.mean_tokens();
                 let spelled = self.spelled(index);
                 let warmup = match self.pace {
@@ -705,6 +742,7 @@ impl Builder<'_> {
         };
         let class = Class {
             prompts,
+            counter,
             ranks: used.and_then(|used| used.ranks.clone()).or_else(|| {
                 let spelled = matches!(workload.prompts, PromptsConfig::NumberWords(_));
                 let (split, counted) = match config.load {

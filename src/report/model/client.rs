@@ -83,6 +83,12 @@ pub struct ClientReport {
     /// Prompts sent more than once without being asked to.
     #[serde(default)]
     pub prompts_repeated: u64,
+    /// Prompts that were tokenised once more, whole, one in a hundred of those made.
+    #[serde(default)]
+    pub prompts_recounted: u64,
+    /// Those of them whose count was another than the one reported.
+    #[serde(default)]
+    pub prompts_miscounted: u64,
     /// How near the point came to what this machine can measure; absent without a calibration that holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headroom: Option<Headroom>,

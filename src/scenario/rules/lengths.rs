@@ -125,6 +125,11 @@ fn prompts(rules: &mut Rules<'_>, name: &str, workload: &WorkloadConfig) {
     if let PromptsConfig::Synthetic(synthetic) = &workload.prompts {
         let smallest = workload.length_bounds(Side::Input).map(|(least, _)| least);
         let key = if joint { "tokens" } else { "input_tokens" };
+        if let Some(problem) = smallest.and_then(|shortest| synthetic.pool_problem(shortest)) {
+            let also = rules.origin(&["workloads", name, key]).value;
+            let diagnostic = Diagnostic::error(&codes::PREFIX, problem).also(also, "the prompts");
+            rules.at_value(&["workloads", name, "prompts", "pool"], "the pool", diagnostic);
+        }
         if let Some(smallest) =
             smallest.filter(|least| synthetic.shared_prefix_tokens >= *least && synthetic.shared_prefix_tokens > 0)
         {

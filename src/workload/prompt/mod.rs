@@ -12,9 +12,11 @@ use crate::protocol::Prompt;
 use crate::seed::{Seed, sha256_hex};
 use crate::tokens::Tokenizer;
 
+pub mod counting;
 pub mod dataset;
 pub mod number_words;
 pub(crate) mod order;
+pub mod pool;
 pub mod synthetic;
 pub mod template;
 pub(crate) mod texts;

@@ -1,10 +1,9 @@
 //! Prompts with one right answer: a number in words, to be written in digits.
 
-use std::sync::Arc;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::counting::Counter;
 use super::template::{Part, Slot, parse, text};
 use super::{Drawn, PromptSource, Salt, Who, salt_text};
 use crate::measure::timeline::Phase;
@@ -54,20 +53,26 @@ impl NumberWords {
 pub(crate) struct NumberWordsSource {
     parts: Vec<Part>,
     order: Permutation,
-    tokenizer: Arc<dyn Tokenizer>,
+    counter: Counter,
     salt: String,
     mean_tokens: f64,
 }
 
 impl NumberWordsSource {
     /// A source whose numbers come in an order of `seed`. The settings are checked.
-    pub(crate) fn new(config: &NumberWords, tokenizer: Arc<dyn Tokenizer>, seed: Seed, run_salt: Option<&str>) -> Self {
-        let salt = run_salt.map_or_else(String::new, |salt| salt_text(salt, &*tokenizer));
+    pub(crate) fn new(
+        config: &NumberWords,
+        tokenizer: &dyn Tokenizer,
+        counter: Counter,
+        seed: Seed,
+        run_salt: Option<&str>,
+    ) -> Self {
+        let salt = run_salt.map_or_else(String::new, |salt| salt_text(salt, tokenizer));
         let parts = parse(&config.template, &[Slot::Number]).unwrap_or_default();
         let order = Permutation::new(DISTINCT, seed.child("number words"));
-        let mut source = Self { parts, order, tokenizer, salt, mean_tokens: 0.0 };
+        let mut source = Self { parts, order, counter, salt, mean_tokens: 0.0 };
         // A hundred numbers are as good as all for an estimate.
-        let sample = (0..LARGEST).step_by(100).map(|number| source.tokenizer.count(&source.text(number)));
+        let sample = (0..LARGEST).step_by(100).map(|number| source.counter.count_text(&source.text(number)));
         source.mean_tokens = sample.sum::<usize>() as f64 / f64::from(LARGEST / 100);
         source
     }
@@ -91,7 +96,7 @@ impl PromptSource for NumberWordsSource {
         };
         let number = self.order.at(place) as u32;
         let text = self.text(number);
-        let counted = u32::try_from(self.tokenizer.count(&text)).unwrap_or(u32::MAX);
+        let counted = u32::try_from(self.counter.count_text(&text)).unwrap_or(u32::MAX);
         Drawn {
             prompt: Prompt::Text(text.into_boxed_str()),
             asked: counted,

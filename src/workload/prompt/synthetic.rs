@@ -13,6 +13,8 @@ use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::counting::Counter;
+use super::pool::{Pool, PrefixPool};
 use super::template::{Frame, Template};
 use super::{Drawn, PromptSource, SALT_PIECES, Salt, Who, pick, salt_pieces, salt_text};
 use crate::protocol::Prompt;
@@ -31,14 +33,23 @@ pub struct Synthetic {
     #[serde(default)]
     #[schemars(range(min = 0, max = 10_000_000))]
     pub shared_prefix_tokens: u32,
+    /// Prefixes that the prompts of the class draw from, instead of the one of `shared_prefix_tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PrefixPool>,
     /// Whether each run opens its prompts with a mark of its own.
     #[serde(default)]
     pub salt: Salt,
 }
 
 impl Synthetic {
-    /// What is wrong with the settings together with the most tokens a prompt can have, keys relative to `prompts`.
-    pub(crate) fn check(&self, longest: u32) -> Vec<Problem> {
+    /// What is wrong with the settings together with the fewest and most tokens a prompt can have, keys relative to
+    /// `prompts`.
+    pub(crate) fn check(&self, (shortest, longest): (u32, u32)) -> Vec<Problem> {
+        if let Some(pool) = &self.pool {
+            let mut problems: Vec<Problem> = pool.check().into_iter().map(|problem| problem.inside("pool")).collect();
+            problems.extend(self.pool_problem(shortest).map(|message| Problem::new("pool", message)));
+            return problems;
+        }
         if self.shared_prefix_tokens > 0 && self.shared_prefix_tokens >= longest {
             let message = format!(
                 "{} shared tokens leave nothing of a prompt of at most {longest} tokens; all prompts would be the same",
@@ -47,6 +58,24 @@ impl Synthetic {
             return vec![Problem::new("shared_prefix_tokens", message)];
         }
         Vec::new()
+    }
+
+    /// What is wrong with the pool beside prompts of which the shortest has so many tokens.
+    pub(crate) fn pool_problem(&self, shortest: u32) -> Option<String> {
+        let pool = self.pool.as_ref()?;
+        if self.shared_prefix_tokens > 0 {
+            return Some(
+                "`pool` and `shared_prefix_tokens` exclude each other; a pool of 1 prefix is the same".to_owned(),
+            );
+        }
+        let salt = if self.salt == Salt::Run { SALT_PIECES as u32 } else { 0 };
+        let (least, tokens) = (pool.tokens.saturating_add(salt), pool.tokens);
+        let salted = if salt > 0 { format!(", after a salt of {salt}") } else { String::new() };
+        (least >= shortest).then(|| {
+            format!(
+                "prefixes of {tokens} tokens{salted} leave no word of its own to the shortest prompt, which has {shortest}"
+            )
+        })
     }
 }
 
@@ -77,6 +106,12 @@ pub(crate) struct SyntheticSource {
     salt: Vec<u32>,
     /// Piece numbers of the opening that the class shares.
     shared: Vec<u32>,
+    /// The openings that requests draw from.
+    pool: Option<Pool>,
+    /// Counts whole prompts.
+    counter: Counter,
+    /// Tokens that are counted beside those of the text.
+    around: usize,
     /// With a template: what stands around the words.
     frame: Option<Framed>,
 }
@@ -116,8 +151,45 @@ impl SyntheticSource {
         let short_seed = run_salt.map_or(seed.child("short"), |salt| seed.child("short").child(salt));
         let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
         let kinds = text_seeds.map(|seed| seed.child("kind").rng().next_u64() & KIND_MASK);
+        let pool = config.pool.as_ref().map(|pool| Pool::new(pool, class_seed.child("prefix pool")));
         let run_salt = run_salt.map(str::to_owned);
-        Self { tokenizer, lengths, text_seeds, kinds, short_seed, run_salt, salt, shared, frame: None }
+        let counter = Counter::content(Arc::clone(&tokenizer));
+        Self {
+            tokenizer,
+            lengths,
+            text_seeds,
+            kinds,
+            short_seed,
+            run_salt,
+            salt,
+            shared,
+            pool,
+            counter,
+            around: 0,
+            frame: None,
+        }
+    }
+
+    /// The same prompts, but as long as `counter` counts.
+    ///
+    /// # Errors
+    /// When what it counts beside the text leaves nothing of the shortest prompt.
+    pub(crate) fn counted(mut self, counter: Counter) -> Result<Self, Problem> {
+        let word = &self.tokenizer.pieces().first[0];
+        self.around = counter.count_text(word).saturating_sub(self.tokenizer.count(word));
+        self.counter = counter;
+        let (shortest, _) = self.lengths.bounds();
+        let shared = self.pool.as_ref().map_or(0, Pool::tokens);
+        let salt = if shared > 0 { self.salt.len() } else { 0 };
+        let least = self.around + shared + salt + 1;
+        if self.around > 0 && least > shortest as usize {
+            let message = format!(
+                "the shortest prompt has {shortest} tokens, but the chat template, special tokens, prefixes and one word \
+                 have {least}; raise its smallest length to at least {least}"
+            );
+            return Err(Problem::new("input_tokens", message));
+        }
+        Ok(self)
     }
 
     /// A source for class `name` whose prompts are `template` around words.
@@ -129,19 +201,20 @@ impl SyntheticSource {
         template: &Template,
         lengths: LengthDraw,
         longest_output: u32,
-        tokenizer: Arc<dyn Tokenizer>,
+        counter: Counter,
         name: &str,
         seed: Seed,
         run_salt: Option<&str>,
     ) -> Result<Self, Problem> {
+        let tokenizer = Arc::clone(counter.tokenizer());
         let salt = run_salt.map_or_else(String::new, |salt| salt_text(salt, &*tokenizer));
         let (shortest, _) = lengths.bounds();
         // The prompt opens with the salt, so the words need none.
-        let plain = Synthetic { shared_prefix_tokens: 0, salt: Salt::None };
-        let mut source = Self::new(&plain, lengths, tokenizer, name, seed, None);
+        let plain = Synthetic { shared_prefix_tokens: 0, pool: None, salt: Salt::None };
+        let mut source = Self::new(&plain, lengths, tokenizer, name, seed, None).counted(counter)?;
         let framed = Framed { frame: template.frame(), salt };
         let (before, after) = framed.texts(longest_output);
-        let least = source.tokenizer.count(&format!("{before}{}{after}", source.tokenizer.pieces().first[0]));
+        let least = source.counter.count_text(&format!("{before}{}{after}", source.tokenizer.pieces().first[0]));
         if least > shortest as usize {
             return Err(Problem::new(
                 "input_tokens",
@@ -169,8 +242,9 @@ impl SyntheticSource {
         if opens_with_salt {
             opening.extend_from_slice(&self.salt);
         }
-        let shared = self.shared.len().min(length - opening.len());
-        opening.extend_from_slice(&self.shared[..shared]);
+        let pooled = self.pool.as_ref().and_then(|pool| Some(pool.pieces(pool.prefix(who)?, pieces.next.len())));
+        let shared = pooled.as_deref().unwrap_or(&self.shared);
+        opening.extend_from_slice(&shared[..shared.len().min(length - opening.len())]);
         if let Some(first) = opening.first_mut() {
             *first %= pieces.first.len() as u32;
         }
@@ -207,15 +281,15 @@ impl PromptSource for SyntheticSource {
         let length = asked as usize;
         let (text, counted) = if let Some(framed) = &self.frame {
             let (before, after) = framed.texts(who.output_tokens);
-            let around = self.tokenizer.count(&before) + self.tokenizer.count(&after);
+            let around = self.tokenizer.count(&before) + self.tokenizer.count(&after) + self.around;
             let row = self.numbers(who, length.saturating_sub(around).max(1));
-            fit(&*self.tokenizer, row, (&before, &after), length)
+            fit(&self.counter, row, (&before, &after), length)
         } else {
-            let row = self.numbers(who, length);
-            if row.pieces.additive {
+            let row = self.numbers(who, length.saturating_sub(self.around).max(1));
+            if row.pieces.additive && self.counter.is_content() {
                 (row.pieces.text(&row.numbers), length)
             } else {
-                fit(&*self.tokenizer, row, ("", ""), length)
+                fit(&self.counter, row, ("", ""), length)
             }
         };
         let prompt = Prompt::Text(text.into_boxed_str());
@@ -235,7 +309,7 @@ impl PromptSource for SyntheticSource {
 
 /// Lengthens or shortens the row until its text between two others has `length` tokens in all; else the nearest it found.
 pub(super) fn fit(
-    tokenizer: &dyn Tokenizer,
+    counter: &Counter,
     mut row: Numbers<'_>,
     (before, after): (&str, &str),
     length: usize,
@@ -243,7 +317,7 @@ pub(super) fn fit(
     let mut best = (usize::MAX, String::new(), 0);
     for _ in 0..REPAIRS {
         let text = row.pieces.text_between(before, &row.numbers, after);
-        let counted = tokenizer.count(&text);
+        let counted = counter.count_text(&text);
         if counted == length {
             return (text, counted);
         }
@@ -291,6 +365,6 @@ fn texts(pieces: &Pieces, before: usize, own: usize) -> Option<u64> {
 pub(crate) fn distinct_prompts(config: &Synthetic, (shortest, longest): (u32, u32), pieces: &Pieces) -> Option<u64> {
     let shared = config.shared_prefix_tokens;
     // Lengths that vary up to more than two words are left to the law of the lengths.
-    (shared == 0 && longest <= 2)
+    (shared == 0 && config.pool.is_none() && longest <= 2)
         .then(|| (shortest..=longest).filter_map(|own| texts(pieces, 0, own as usize)).min())?
 }

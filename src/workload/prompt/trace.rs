@@ -6,16 +6,14 @@
 //! no id covers is text of the request's own. A trace that is replayed again has other blocks in each pass: its
 //! hit rate, not that of a cache that has seen everything.
 
-use std::sync::Arc;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::counting::Counter;
 use super::synthetic::{Numbers, fit};
 use super::{Drawn, PromptSource, Salt, Who, pick};
 use crate::protocol::Prompt;
 use crate::seed::Seed;
-use crate::tokens::Tokenizer;
 use crate::workload::load::trace::Replay;
 
 /// Text made by `bench` for the rows of the trace that `load` replays: the i-th request has the lengths of the i-th
@@ -33,7 +31,7 @@ pub struct TracePrompts {
 #[derive(Debug)]
 pub(crate) struct TraceSource {
     replay: Replay,
-    tokenizer: Arc<dyn Tokenizer>,
+    counter: Counter,
     block_tokens: usize,
     /// Node of the blocks, which all classes share.
     block_seed: Seed,
@@ -43,23 +41,17 @@ pub(crate) struct TraceSource {
 
 impl TraceSource {
     /// A source for class `name`. `seed` is the point's node for prompts.
-    pub(crate) fn new(
-        replay: Replay,
-        tokenizer: Arc<dyn Tokenizer>,
-        name: &str,
-        seed: Seed,
-        run_salt: Option<&str>,
-    ) -> Self {
+    pub(crate) fn new(replay: Replay, counter: Counter, name: &str, seed: Seed, run_salt: Option<&str>) -> Self {
         let salted = |seed: Seed| run_salt.map_or(seed, |salt| seed.child("salt").child(salt));
         let class_seed = salted(seed.child("class").child(name));
         let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
         let block_tokens = replay.trace().kind().block_tokens.unwrap_or(u32::MAX) as usize;
-        Self { replay, tokenizer, block_tokens, block_seed: salted(seed.child("blocks")), text_seeds }
+        Self { replay, counter, block_tokens, block_seed: salted(seed.child("blocks")), text_seeds }
     }
 
     /// Piece numbers of the blocks of a row, cut to `length`, and the rest from the request's own words.
     fn numbers(&self, who: &Who, row: usize, pass: u64, length: usize) -> Numbers<'_> {
-        let pieces = self.tokenizer.pieces();
+        let pieces = self.counter.tokenizer().pieces();
         let blocks = self.block_seed.index(pass);
         let mut numbers = Vec::with_capacity(length);
         let mut own = who.seed(self.text_seeds[who.phase as usize]).rng();
@@ -93,10 +85,10 @@ impl PromptSource for TraceSource {
         let (asked, answer) = self.replay.lengths(row);
         let length = asked as usize;
         let row = self.numbers(who, row, pass, length);
-        let (text, counted) = if row.pieces.additive {
+        let (text, counted) = if row.pieces.additive && self.counter.is_content() {
             (row.pieces.text(&row.numbers), length)
         } else {
-            fit(&*self.tokenizer, row, ("", ""), length)
+            fit(&self.counter, row, ("", ""), length)
         };
         Drawn {
             prompt: Prompt::Text(text.into_boxed_str()),

@@ -1,6 +1,6 @@
 //! Lengths against their laws; synthetic prompts exact, distinct, salted, shared; purity.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use llm_bench::assets::Assets;
@@ -315,4 +315,31 @@ fn all_wrong_settings_are_reported_at_once() {
     let Err(WorkloadError::Settings(problems)) = try_build(&scenario, 1) else { panic!("must fail") };
     let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["phases.measure", "traffic", "workloads.w.tokenizer", "workloads.w.output_tokens"]);
+}
+
+/// 400 requests of 64 tokens, three in four of which open with one of five prefixes of 40 tokens.
+#[test]
+fn a_pool_gives_the_share_of_shared_openings_asked() {
+    let workload = r#"
+        [workloads.w]
+        prompts = { kind = "synthetic", pool = { prefixes = 5, tokens = 40, share = 0.75 } }
+        input_tokens = { kind = "fixed", value = 64 }
+        output_tokens = { kind = "fixed", value = 8 }
+    "#;
+    let traffic = build(&scenario(workload, ONE_CLASS, "kind = \"constant\"\nrate_per_s = 10", ""), 4);
+    let tokenizer = &traffic.classes()[0].tokenizer;
+    let mut openings: HashMap<String, u32> = HashMap::new();
+    let mut prompts = HashSet::new();
+    for index in 0..400 {
+        let content = open(&traffic, index);
+        assert_eq!(tokenizer.count(text(&content)), 64);
+        let words: Vec<&str> = text(&content).split(' ').take(40).collect();
+        *openings.entry(words.join(" ")).or_default() += 1;
+        assert!(prompts.insert(text(&content).to_owned()), "distinct all the same");
+    }
+    let shared: Vec<u32> = openings.into_values().filter(|count| *count > 1).collect();
+    // 300 expected, standard deviation 8.7; 60 for each prefix.
+    assert_eq!(shared.len(), 5);
+    assert!((265..=335).contains(&shared.iter().sum::<u32>()), "{shared:?}");
+    assert!(shared.iter().all(|count| (30..=95).contains(count)), "{shared:?}");
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Dataset, count};
+use super::Dataset;
 use crate::protocol::Prompt;
 use crate::tokens::Tokenizer;
+use crate::workload::prompt::counting::Counter;
 use crate::workload::prompt::order::RowOrder;
 use crate::workload::prompt::{Drawn, PromptSource, Who, salt_text};
 
@@ -13,7 +14,7 @@ use crate::workload::prompt::{Drawn, PromptSource, Who, salt_text};
 pub(crate) struct DatasetSource {
     dataset: Arc<Dataset>,
     order: RowOrder,
-    tokenizer: Arc<dyn Tokenizer>,
+    counter: Counter,
     /// Opens every prompt of a salted run.
     salt: Option<String>,
 }
@@ -22,11 +23,12 @@ impl DatasetSource {
     pub(crate) fn new(
         dataset: Arc<Dataset>,
         order: RowOrder,
-        tokenizer: Arc<dyn Tokenizer>,
+        tokenizer: &dyn Tokenizer,
+        counter: Counter,
         run_salt: Option<&str>,
     ) -> Self {
-        let salt = run_salt.map(|salt| salt_text(salt, &*tokenizer));
-        Self { dataset, order, tokenizer, salt }
+        let salt = run_salt.map(|salt| salt_text(salt, tokenizer));
+        Self { dataset, order, counter, salt }
     }
 }
 
@@ -34,10 +36,14 @@ impl PromptSource for DatasetSource {
     fn draw(&self, who: &Who) -> Drawn {
         let row = self.dataset.row(self.order.row(who));
         let (prompt, counted) = match &self.salt {
-            None => (row.prompt, row.prompt_tokens),
+            None if self.counter.is_content() => (row.prompt, row.prompt_tokens),
+            None => {
+                let counted = self.counter.count(&row.prompt);
+                (row.prompt, counted)
+            }
             Some(salt) => {
                 let prompt = salted(salt, row.prompt);
-                let counted = count(&prompt, &*self.tokenizer);
+                let counted = self.counter.count(&prompt);
                 (prompt, counted)
             }
         };
