@@ -50,6 +50,7 @@ fn a_million_arrivals_and_lengths(bencher: Bencher<'_, '_>) {
     let law: LengthConfig =
         serde_json::from_value(serde_json::json!({ "kind": "lognormal", "median": 180.0, "p99": 900.0, "max": 1024 }))
             .expect("a law of lengths");
+    let law = law.without_file().expect("the law names no file");
     let (input, output) = (Seed::root(1).child("input"), Seed::root(1).child("output"));
     bencher.counter(ItemsCount::new(1_000_000_u64)).bench_local(|| {
         open.schedule().take(1_000_000).fold(0_u64, |sum, arrival| {

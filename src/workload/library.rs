@@ -11,6 +11,7 @@ use super::length::{LengthConfig, Lengths};
 use super::load::LoadConfig;
 use super::load::trace::{Replay, TraceLoad};
 use super::prompt::PromptsConfig;
+use super::prompt::counting::Counter;
 use super::prompt::dataset::config::DatasetView;
 use super::prompt::dataset::{Dataset, DatasetStats, Selection};
 use super::prompt::number_words::NumberWordsSource;
@@ -179,7 +180,8 @@ impl Library {
         let spelled = match &workload.prompts {
             PromptsConfig::NumberWords(config) => {
                 let tokenizer = self.tokenizer(scenario, &workload.tokenizer)?;
-                Some(NumberWordsSource::new(config, tokenizer, Seed::root(0), None).mean_tokens())
+                let counter = Counter::content(Arc::clone(&tokenizer));
+                Some(NumberWordsSource::new(config, &*tokenizer, counter, Seed::root(0), None).mean_tokens())
             }
             _ => None,
         };
