@@ -9,7 +9,7 @@ use llm_bench::protocol::Prompt;
 use llm_bench::seed::Seed;
 use llm_bench::tokens;
 use llm_bench::workload::Traffic;
-use llm_bench::workload::length::{LengthConfig, Lengths};
+use llm_bench::workload::length::LengthConfig;
 
 fn main() {
     divan::main();
