@@ -48,6 +48,9 @@ impl NumberWords {
     }
 }
 
+/// A hundred numbers are as good as all for an estimate, but not round ones, whose words are few.
+const STRIDE: usize = 97;
+
 /// Deals out the numbers.
 #[derive(Debug)]
 pub(crate) struct NumberWordsSource {
@@ -71,15 +74,20 @@ impl NumberWordsSource {
         let parts = parse(&config.template, &[Slot::Number]).unwrap_or_default();
         let order = Permutation::new(DISTINCT, seed.child("number words"));
         let mut source = Self { parts, order, counter, salt, mean_tokens: 0.0 };
-        // A hundred numbers are as good as all for an estimate.
-        let sample = (0..LARGEST).step_by(100).map(|number| source.counter.count_text(&source.text(number)));
-        source.mean_tokens = sample.sum::<usize>() as f64 / f64::from(LARGEST / 100);
+        source.mean_tokens = source.mean_of(STRIDE);
         source
     }
 
     /// Mean tokens of a prompt.
     pub(crate) fn mean_tokens(&self) -> f64 {
         self.mean_tokens
+    }
+
+    /// Mean tokens over every `stride`-th number.
+    fn mean_of(&self, stride: usize) -> f64 {
+        let sample = (0..=LARGEST).step_by(stride).map(|number| self.counter.count_text(&self.text(number)));
+        let (count, sum) = sample.fold((0_u32, 0), |(count, sum), tokens| (count + 1, sum + tokens));
+        sum as f64 / f64::from(count)
     }
 
     fn text(&self, number: u32) -> String {
@@ -104,5 +112,20 @@ impl PromptSource for NumberWordsSource {
             answer: None,
             expected_number: Some(number),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens;
+
+    #[test]
+    fn the_estimate_is_the_mean_of_all_numbers() {
+        let config = NumberWords { template: template(), salt: Salt::None };
+        let counter = Counter::content(tokens::builtin());
+        let source = NumberWordsSource::new(&config, &*tokens::builtin(), counter, Seed::root(1), None);
+        let all = source.mean_of(1);
+        assert!((source.mean_tokens() - all).abs() < 0.02 * all, "{} against {all}", source.mean_tokens());
     }
 }
