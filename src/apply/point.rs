@@ -285,6 +285,7 @@ fn facts(stats: &EngineStats, host: &HostFacts, zero_at: Timestamp, prompts: Pro
                 reused: stats.connections.reused,
                 resent: stats.connections.resent,
                 failed: stats.connections.failed,
+                backed_off: stats.connections.backed_off,
             },
             prompts_repeated: prompts.repeated,
             prompts_recounted: prompts.recounts.0,

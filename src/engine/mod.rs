@@ -185,6 +185,8 @@ pub struct Connections {
     pub resent: u64,
     /// Requests without one.
     pub failed: u64,
+    /// Turns of a closed loop that came due later because the request before them had found no connection.
+    pub backed_off: u64,
 }
 
 impl Connections {
@@ -194,5 +196,6 @@ impl Connections {
         self.reused += other.reused;
         self.resent += other.resent;
         self.failed += other.failed;
+        self.backed_off += other.backed_off;
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct Counters {
     reused: AtomicU64,
     resent: AtomicU64,
     failed: AtomicU64,
+    backed_off: AtomicU64,
 }
 
 impl Counters {
@@ -48,7 +49,13 @@ impl Counters {
             reused: read(&self.reused),
             resent: read(&self.resent),
             failed: read(&self.failed),
+            backed_off: read(&self.backed_off),
         }
+    }
+
+    /// A user waits longer before its next turn.
+    pub(super) fn back_off(&self) {
+        self.backed_off.fetch_add(1, Ordering::Relaxed);
     }
 
     fn count(&self, connection: ConnectionUse, resent: bool, failed: bool) {

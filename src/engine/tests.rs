@@ -11,7 +11,7 @@ use super::*;
 use crate::measure::timeline::{Answer, ConnectionUse, Outcome, Timeline};
 use crate::protocol::{Ask, BodyEnd, Decoder, Prompt};
 use crate::scenario::file::MeasureConfig;
-use crate::transport::{Cancel, Exchange, ExchangeFuture, Outgoing};
+use crate::transport::{Cancel, Exchange, ExchangeFuture, NotConnected, Outgoing};
 use crate::units::HumanDuration;
 use crate::workload::WindowRule;
 
@@ -545,4 +545,58 @@ fn a_signal_leaves_every_turn_that_came_due_with_an_outcome() {
     let sent = script.bodies.lock().unwrap().len();
     assert_eq!(outcomes(&window, Outcome::Completed), sent, "what was in flight could finish");
     assert!(window.iter().any(|timeline| timeline.id.turn() > Some(0)));
+}
+
+/// A server that nobody can reach.
+#[derive(Debug)]
+struct Refusing;
+
+impl Transport for Refusing {
+    fn exchange<'a>(
+        &'a self,
+        _: &'a Outgoing,
+        _: &'a mut dyn Decoder,
+        clock: &'a PointClock,
+        _: &'a Cancel,
+    ) -> ExchangeFuture<'a> {
+        let exchange = Exchange {
+            connect_start: Some(clock.now()),
+            connected: None,
+            tls: None,
+            sent: None,
+            headers: None,
+            end: clock.now(),
+            connection: ConnectionUse::Unknown,
+            resent: false,
+            ended: Err(NotConnected { code: "refused", detail: String::new() }),
+        };
+        Box::pin(std::future::ready(exchange))
+    }
+
+    fn clock_source(&self) -> ClockSource {
+        ClockSource::User
+    }
+}
+
+#[test]
+fn users_who_are_refused_ask_less_and_less_often() {
+    let measure = MeasureConfig { duration: Some(HumanDuration::from_millis(1000)), ..MeasureConfig::default() };
+    let refusing =
+        Job { transport: Arc::new(|| Ok(Box::new(Refusing))), ..job(closed_plan(2, &measure), &Script::taking(1), 1) };
+    let (timelines, stats) = run(refusing);
+    // Turns at 0, 10, 30, 70, 150, 310, 510, 710 and 910 ms at the earliest, the next one after the window.
+    for user in 0..2 {
+        let mut due: Vec<_> = timelines
+            .iter()
+            .filter(|timeline| matches!(timeline.id, RequestId::Closed { user: of, .. } if of == user))
+            .map(|timeline| timeline.stamps.intended)
+            .collect();
+        due.sort_unstable();
+        assert!((1..=10).contains(&due.len()), "{due:?}");
+        for (turn, pair) in due.windows(2).enumerate() {
+            assert!(pair[1] - pair[0] >= ((10 * MS) << turn).min(200 * MS), "{due:?}");
+        }
+    }
+    assert_eq!(outcomes(&measured(&timelines), Outcome::ConnectFailed) as u64, stats.planned);
+    assert!(stats.connections.backed_off >= timelines.len() as u64 - 2, "{stats:?}");
 }

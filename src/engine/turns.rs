@@ -17,6 +17,12 @@ use crate::protocol::reason;
 use crate::units::Nanos;
 use crate::workload::{ClosedLoop, Next};
 
+/// What a user whose request found no connection waits before its next turn, on top of its think time; twice as long after
+/// each further one in a row.
+const FIRST_BACK_OFF: Nanos = 10_000_000;
+/// The longest such wait.
+const LONGEST_BACK_OFF: Nanos = 200_000_000;
+
 /// Who asks one request after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Asker {
@@ -33,6 +39,7 @@ struct Ended {
     next: Option<Next>,
     end: Nanos,
     completed: bool,
+    connected: bool,
     answer: Option<Box<str>>,
 }
 
@@ -50,6 +57,8 @@ pub(super) struct Turns {
     late: HashMap<Asker, (Nanos, Phase)>,
     /// Requests whose body is being made although their session has ended early.
     void: HashSet<(u16, RequestId)>,
+    /// Requests in a row that found no connection, of users whose last one did not.
+    unconnected: HashMap<u32, u32>,
     requests: TaskTracker,
     /// Requests under way.
     asking: usize,
@@ -71,6 +80,7 @@ impl Turns {
             ready: HashMap::new(),
             late: HashMap::new(),
             void: HashSet::new(),
+            unconnected: HashMap::new(),
             requests: TaskTracker::new(),
             asking: 0,
             ended,
@@ -176,7 +186,8 @@ impl Turns {
             let completed = timeline.answer.outcome == Outcome::Completed;
             let answer = next.filter(|next| completed && next.needs_answer).map(|_| text_of(&timeline));
             // The worker has left its loop when nobody listens: nothing comes after this request.
-            let _ = ended.send(Ended { id, class, next, end, completed, answer });
+            let connected = timeline.answer.outcome != Outcome::ConnectFailed;
+            let _ = ended.send(Ended { id, class, next, end, completed, connected, answer });
             context.deliver(timeline).await;
         });
         // What does not depend on the answer is made while it streams.
@@ -189,7 +200,7 @@ impl Turns {
 
     /// What comes after a request: the next turn, or the user's next session.
     fn follow(&mut self, ended: Ended) {
-        let Ended { id, class, next, end, completed, answer } = ended;
+        let Ended { id, class, next, end, completed, connected, answer } = ended;
         self.asking -= 1;
         if let Some(next) = next {
             if completed {
@@ -206,9 +217,27 @@ impl Turns {
             self.bodies.wish(Wish::Forget { id, class });
             self.wish_next_session(id);
         }
-        if let (Some(plan), Some((user, session))) = (&self.plan, user_and_session(id)) {
-            self.due.extend(plan.next_due(user, session, end).map(|at| Reverse((at, Asker::User(user)))));
+        if self.plan.is_some()
+            && let Some((user, session)) = user_and_session(id)
+        {
+            let end = self.back_off(user, end, connected);
+            let next = self.plan.as_ref().and_then(|plan| plan.next_due(user, session, end));
+            self.due.extend(next.map(|at| Reverse((at, Asker::User(user)))));
         }
+    }
+
+    /// When the pause of a user begins whose request ended at `end`. Without a connection nothing holds a user up: it would
+    /// ask again at once, thousands of times a second, and a server that comes back would meet a storm.
+    fn back_off(&mut self, user: u32, end: Nanos, connected: bool) -> Nanos {
+        if connected {
+            self.unconnected.remove(&user);
+            return end;
+        }
+        let failures = self.unconnected.entry(user).or_default();
+        let pause = FIRST_BACK_OFF.checked_shl(*failures).unwrap_or(LONGEST_BACK_OFF).min(LONGEST_BACK_OFF);
+        *failures = (*failures + 1).min(8);
+        self.context.counters.back_off();
+        end.saturating_add(pause)
     }
 
     fn wish_next_session(&self, id: RequestId) {

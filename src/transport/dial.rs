@@ -127,19 +127,18 @@ impl Dialer {
 
     async fn connect(&self, origin: &Origin) -> Result<TcpStream, NotConnected> {
         let addresses = self.addresses(origin).await?;
-        let mut failure = None;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    // A request is one write; waiting to fill a segment would only delay it.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(error) => failure = Some(error),
-            }
+        let (stream, position) =
+            connect_any(&addresses, CONNECT_TIMEOUT).await.map_err(|error| not_connected(&error))?;
+        if position > 0
+            && let Some(known) = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get_mut(origin)
+            && known.get(position) == addresses.get(position)
+        {
+            // The next connection does not wait for the silent ones again.
+            known[..=position].rotate_right(1);
         }
-        let error = failure.unwrap_or_else(|| io::Error::other("the name has no address"));
-        Err(NotConnected { code: connect_code(&error), detail: error.to_string() })
+        // A request is one write; waiting to fill a segment would only delay it.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
     }
 
     async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, NotConnected> {
@@ -248,6 +247,32 @@ fn tls_config(version: HttpVersion) -> Result<Arc<ClientConfig>, String> {
     config.clone()
 }
 
+/// A connection to the first address that takes one, and its position. Each has an equal share of the time that is left, so
+/// that one that swallows packets leaves some for those behind it; one that refuses takes none.
+async fn connect_any(addresses: &[SocketAddr], within: Duration) -> io::Result<(TcpStream, usize)> {
+    let mut left = within;
+    let mut failure = io::Error::other("the name has no address");
+    for (position, address) in addresses.iter().enumerate() {
+        let others = u32::try_from(addresses.len() - position).unwrap_or(u32::MAX);
+        let share = left / others;
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((stream, position)),
+            Ok(Err(error)) => failure = error,
+            Err(_) => {
+                left -= share;
+                let detail = format!("no answer from {address} within {:.0} s", share.as_secs_f64());
+                failure = io::Error::new(io::ErrorKind::TimedOut, detail);
+            }
+        }
+    }
+    Err(failure)
+}
+
+/// Why the system gives no connection.
+fn not_connected(error: &io::Error) -> NotConnected {
+    NotConnected { code: connect_code(error), detail: error.to_string() }
+}
+
 fn connect_code(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => reason::REFUSED,
@@ -280,6 +305,27 @@ pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_leaves_time_for_the_next() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        nix::sys::socket::listen(&silent, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let silent_at = silent.local_addr().unwrap();
+        // Nobody accepts: once the queue is full, the kernel drops what asks to get in.
+        let mut held = Vec::new();
+        let patience = Duration::from_millis(200);
+        while let Ok(Ok(stream)) = tokio::time::timeout(patience, TcpStream::connect(silent_at)).await {
+            held.push(stream);
+        }
+        let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open_at = open.local_addr().unwrap();
+        let (stream, position) = connect_any(&[silent_at, open_at], Duration::from_secs(2)).await.unwrap();
+        assert_eq!((stream.peer_addr().unwrap(), position), (open_at, 1));
+        let error = connect_any(&[silent_at, silent_at], Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert_eq!(not_connected(&error).code, reason::CONNECT_TIMEOUT);
+        assert!(error.to_string().contains(&silent_at.to_string()), "{error}");
+    }
 
     #[test]
     fn origins() {

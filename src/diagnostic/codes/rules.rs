@@ -98,4 +98,8 @@ codes! {
         "With `prompts.kind = \"trace\"` request i has the lengths and blocks of row i of the trace that `load` replays; no other load has rows.",
         bad: "[workloads.chat]\nprompts = { kind = \"trace\" }\ninput_tokens = { kind = \"fixed\", value = 100 }",
         good: "[workloads.chat]\nprompts = { kind = \"synthetic\" }";
+    SIMULATOR_HTTP2 = "B0480", "the simulated server does not speak HTTP/2",
+        "`sim:PROFILE` speaks HTTP/1.1 alone. Leave `http` out to use it, or give the URL of a server that speaks HTTP/2.",
+        bad: "[backends.main]\nurl = \"sim:instant\"\nhttp = \"2\"",
+        good: "[backends.main]\nurl = \"http://localhost:8000\"\nhttp = \"2\"";
 }

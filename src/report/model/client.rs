@@ -218,4 +218,12 @@ pub struct Connections {
     pub resent: u64,
     /// Attempts that failed.
     pub failed: u64,
+    /// Turns of a closed loop that came due later because the request before them had found no connection.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub backed_off: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

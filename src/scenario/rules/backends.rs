@@ -6,7 +6,7 @@ use super::Rules;
 use crate::diagnostic::text::quote;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::scenario::credentials::header_fault;
-use crate::scenario::file::{OpenaiConfig, SecretRef};
+use crate::scenario::file::{HttpConfig, OpenaiConfig, SecretRef};
 use crate::units::HumanDuration;
 
 /// Longest latency a histogram can hold.
@@ -19,6 +19,11 @@ pub(super) fn check(rules: &mut Rules<'_>) {
     for (name, backend) in &rules.partial.file().backends {
         let backend = backend.openai();
         timeout(rules, name, backend.timeout);
+        if backend.http == HttpConfig::Http2 && backend.addresses().any(|url| url.starts_with("sim:")) {
+            let message = format!("`backends.{name}` asks the simulated server for HTTP/2");
+            let diagnostic = Diagnostic::error(&codes::SIMULATOR_HTTP2, message);
+            rules.at_value(&["backends", name, "http"], "`sim:` speaks HTTP/1.1", diagnostic);
+        }
         if let Some(secret) = &backend.api_key {
             source(rules, &["backends", name, "api_key"], &format!("backends.{name}.api_key"), secret);
         }

@@ -115,6 +115,13 @@ impl Response {
                     self.state = if left == 0 { State::Done } else { State::Length(left) };
                     rest
                 }
+                State::ChunkSize
+                    if self.held.is_empty()
+                        && let Some((size, rest)) = plain_chunk_size(bytes) =>
+                {
+                    self.state = if size == 0 { State::Trailer } else { State::Chunk(size) };
+                    rest
+                }
                 State::ChunkSize => match self.line(bytes, MAX_CHUNK_LINE_BYTES, "the size of a chunk")? {
                     Some(rest) => {
                         let size = chunk_size(&self.held)?;
@@ -273,6 +280,25 @@ fn split(bytes: &[u8], most: u64) -> (&[u8], &[u8]) {
     bytes.split_at(usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len()))
 }
 
+/// The size of a chunk and what follows its line, if the line is what it nearly always is: a few digits and CR LF, all of it
+/// here. Anything else goes the long way.
+fn plain_chunk_size(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut size = 0;
+    for (position, byte) in bytes.iter().enumerate().take(9) {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            b'\r' if position > 0 => {
+                return (bytes.get(position + 1) == Some(&b'\n')).then(|| (size, &bytes[position + 2..]));
+            }
+            _ => return None,
+        };
+        size = size << 4 | u64::from(digit);
+    }
+    None
+}
+
 /// The size at the start of a chunk line; extensions behind `;` say nothing.
 fn chunk_size(line: &[u8]) -> Result<u64, String> {
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
@@ -401,6 +427,20 @@ mod tests {
             }
             let _ = response.feed(&bytes, 2, &mut kept);
             let _ = response.closed(None);
+        }
+    }
+
+    #[test]
+    fn the_short_way_to_a_chunk_size_is_the_long_way() {
+        for (line, size) in [("0\r\n", 0), ("f3\r\nx", 0xf3), ("00A\r\n", 10), ("FfFfFfFf\r\n", 0xffff_ffff)] {
+            assert_eq!(plain_chunk_size(line.as_bytes()).map(|(size, _)| size), Some(size), "{line:?}");
+            assert_eq!(chunk_size(line.trim_end_matches(['\r', '\n', 'x']).as_bytes()), Ok(size), "{line:?}");
+        }
+        assert_eq!(plain_chunk_size(b"1\r\nrest").map(|(_, rest)| rest), Some(&b"rest"[..]));
+        for line in
+            ["", "\r\n", "1", "1\r", "1;x\r\n", " 1\r\n", "1 \r\n", "-1\r\n", "+1\r\n", "1\n", "fffffffff\r\n", "g\r\n"]
+        {
+            assert_eq!(plain_chunk_size(line.as_bytes()), None, "{line:?}");
         }
     }
 

@@ -38,6 +38,11 @@ Further rules, each with tests of its own (`tests/it/faults`):
 - **A refusal that comes while the request is still being written** counts with its status, not as a broken pipe.
 - **No connection** is `connect_failed`: `refused`, `dns`, `tls`, `connect_timeout` (ten seconds, TLS included), and
   `no_descriptors` or `no_ports`, which are the client's own fault and count against the validity of the point.
+- **Several addresses of a name** are tried one after the other, each for an equal share of the time that is left, so one that
+  swallows packets does not use it all up; the address that answered is the first from then on.
+- **Users of a closed loop who find no connection** ask less and less often: on top of the think time such a user waits 10 ms
+  before its next turn, twice as long after each further failure in a row, at most 200 ms. Those turns are counted
+  (`client.connections.backed_off`); latencies are none the better for it.
 - **The timeout** runs from the first byte sent to the last byte received.
 - **Events that one read brought together** are counted as blurred but for the first; none is lost.
 - **A step of the wall clock** does not move a stamp: stamps around it are those of user space.
