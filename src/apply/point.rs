@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::ApplyError;
 use super::mask::Mask;
 use crate::engine::clock::PointClock;
-use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, TransportFactory, WindowView};
+use crate::engine::{self, EngineStats, Job, LoopPlan, Running, Stop, Timelines, TransportFactory, WindowView};
 use crate::measure::correctness;
 use crate::measure::timeline::{Outcome, Phase, Timeline};
 use crate::measure::{Accumulator, ClientFacts, EngineFacts, MeasureSpec, PointMeasurement};
@@ -29,7 +28,7 @@ use crate::units::Nanos;
 
 /// So many timelines at once mean that more will come soon.
 const BUSY: usize = 4;
-/// How long they may gather then. The channel holds what 400,000 requests a second leave in this time.
+/// How long they may gather then. The queue holds what 400,000 requests a second leave in this time.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A point under way or done, as its observer sees it.
@@ -128,9 +127,7 @@ pub fn start(
             // Closed without a clock when a worker could not be set up; the supervisor says why.
             let clock = running.began.recv().ok();
             let host = clock.and_then(|clock| watch_host(&running, clock, window_start));
-            let (_, gone) = mpsc::channel(1);
-            let timelines = std::mem::replace(&mut running.timelines, gone);
-            let collected = collector.collect(timelines, &running.window);
+            let collected = collector.collect(&mut running.timelines, &running.window);
             let result = finish(collected, running, clock, host, repeats, records);
             // Nobody waits when the whole apply was abandoned.
             let _ = ended.send(result);
@@ -151,7 +148,7 @@ struct Collector {
 }
 
 impl Collector {
-    fn collect(mut self, mut timelines: mpsc::Receiver<Timeline>, window: &WindowView) -> std::io::Result<Self> {
+    fn collect(mut self, timelines: &mut Timelines, window: &WindowView) -> std::io::Result<Self> {
         // A record that cannot be written must not stop the reading: workers would wait for the
         // channel and the measurement would change. The error is reported at the end.
         let mut failure = None;
@@ -175,7 +172,7 @@ impl Collector {
                 // A worker on the same core goes first. Its wake-up alone would not take the core from this thread.
                 thread::yield_now();
                 taken += 1;
-                next = timelines.try_recv().ok();
+                next = timelines.try_recv();
             }
             // Waiting for each single timeline would cost every worker a system call to wake this thread, and the core two
             // switches.

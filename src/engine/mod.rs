@@ -2,7 +2,7 @@
 //!
 //! Each worker is one thread with its own runtime, connections and kernel timer. A preparer thread
 //! beside it makes request bodies ahead of time, so that a due request is only a write. One message
-//! per request leaves a worker through a bounded channel.
+//! per request leaves a worker through a queue bounded by what waits in it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::units::Nanos;
 use crate::workload::load::{MaxInFlight, WhenFull};
 use crate::workload::{self, Arrival, ClosedLoop, Content, History, Next};
 
+mod backlog;
 pub mod clock;
 mod closed;
 mod gate;
@@ -35,6 +36,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use backlog::Timelines;
 pub use run::{Finished, Running, WindowView, start};
 pub use stop::{Stop, StopLevel};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::backlog;
 use super::clock::PointClock;
 use super::gate::Gate;
 use super::prepare::Prepared;
@@ -27,7 +27,7 @@ pub(super) struct WorkerContext {
     pub(super) transport: Box<dyn Transport>,
     pub(super) targets: Arc<[Target]>,
     pub(super) cancel: Cancel,
-    pub(super) timelines: mpsc::Sender<Timeline>,
+    pub(super) timelines: backlog::Sender,
     pub(super) counters: Counters,
 }
 
@@ -89,8 +89,7 @@ pub(super) fn launch(requests: &TaskTracker, request: impl Future<Output = ()> +
 
 impl WorkerContext {
     /// Carries out a request that was taken up at `dispatched`. Returns when it ended; the caller
-    /// hands the timeline over with [`Self::deliver`], so that a user's next turn never waits for
-    /// the collector.
+    /// hands the timeline over with [`Self::deliver`].
     pub(super) async fn perform(&self, prepared: Prepared, dispatched: Nanos) -> Timeline {
         let mut stamps = Stamps { intended: prepared.at, dispatched: Some(dispatched), ..Stamps::default() };
         let target = &self.targets[usize::from(prepared.class)];
@@ -158,8 +157,7 @@ impl WorkerContext {
     /// Hands a timeline to the collector and counts its end.
     pub(super) async fn deliver(&self, timeline: Timeline) {
         let measured = timeline.phase == Phase::Measure;
-        // The collector only goes away when the whole point is given up.
-        let _ = self.timelines.send(timeline).await;
+        self.timelines.send(timeline).await;
         if measured {
             self.window.measured_ended();
         }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::backlog::{self, Timelines, backlog};
 use super::clock::PointClock;
 use super::gate::Gate;
 use super::pacer::Pacer;
@@ -19,13 +20,10 @@ use super::{
 };
 use crate::measure::distribution::Distribution;
 use crate::measure::metric::Unit;
-use crate::measure::timeline::Timeline;
 use crate::protocol::reason;
 use crate::transport::{Ahead, Cancel, ClockSource, Pace, TransportFacts};
 use crate::units::Nanos;
 
-/// Timelines that may wait for the collector.
-const BACKLOG: usize = 4096;
 /// Tasks that a worker runs before it looks at its timer again.
 const TASKS_IN_A_ROW: u32 = 8;
 /// How often a worker measures how late its loop turns.
@@ -35,7 +33,7 @@ const LOOP_LAG_PERIOD: Nanos = 100_000_000;
 #[derive(Debug)]
 pub struct Running {
     /// One message per request; closes when the last worker has ended.
-    pub timelines: mpsc::Receiver<Timeline>,
+    pub timelines: Timelines,
     /// Requests in flight.
     pub in_flight: Arc<AtomicU64>,
     /// Brings the clock of the point once all workers are ready and it is known when it starts; closed without it when
@@ -89,7 +87,7 @@ impl Finished {
 /// # Errors
 /// When the supervisor thread cannot be created.
 pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineError> {
-    let (sender, timelines) = mpsc::channel(BACKLOG);
+    let (sender, timelines) = backlog();
     let (ended, finished) = oneshot::channel();
     let in_flight = Arc::new(AtomicU64::new(0));
     let (begin, began) = std::sync::mpsc::channel();
@@ -124,7 +122,7 @@ struct Shared {
     gate: Gate,
     cancel: Cancel,
     no_more: CancellationToken,
-    timelines: mpsc::Sender<Timeline>,
+    timelines: backlog::Sender,
     threads: Arc<Mutex<Vec<i32>>>,
 }
 

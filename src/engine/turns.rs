@@ -185,10 +185,12 @@ impl Turns {
             let end = timeline.stamps.end.unwrap_or_else(|| context.clock.now());
             let completed = timeline.answer.outcome == Outcome::Completed;
             let answer = next.filter(|next| completed && next.needs_answer).map(|_| text_of(&timeline));
-            // The worker has left its loop when nobody listens: nothing comes after this request.
             let connected = timeline.answer.outcome != Outcome::ConnectFailed;
-            let _ = ended.send(Ended { id, class, next, end, completed, connected, answer });
+            // Before the user goes on: where the collector falls far behind, users wait for it, which shows as late
+            // dispatches, instead of filling the memory.
             context.deliver(timeline).await;
+            // The worker has left its loop when nobody listens: nothing comes after this request.
+            let _ = ended.send(Ended { id, class, next, end, completed, connected, answer });
         });
         // What does not depend on the answer is made while it streams.
         match next {

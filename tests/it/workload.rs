@@ -9,6 +9,7 @@ mod formats;
 mod golden;
 mod lengths;
 mod prompts;
+mod real_tokenizers;
 mod sessions;
 mod templates;
 mod tokenizers;
