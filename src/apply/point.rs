@@ -123,7 +123,7 @@ pub fn start(
     thread::Builder::new()
         .name("bench-collect".to_owned())
         .spawn(move || {
-            engine::priority::behind_workers();
+            engine::priority::after_workers();
             // Closed without a clock when a worker could not be set up; the supervisor says why.
             let clock = running.began.recv().ok();
             let host = clock.and_then(|clock| watch_host(&running, clock, window_start));

@@ -105,7 +105,7 @@ fn tokens_of_event(
 
 fn tokens_of(timeline: &Timeline, events: Option<&EventsRecord>, tokenizer: Option<&dyn Tokenizer>) -> TokensRecord {
     let usage = timeline.answer.usage.unwrap_or_default();
-    let counted = tokenizer.and_then(|tokenizer| Some(tokenizer.count(&whole_text(&timeline.answer)?) as u64));
+    let counted = tokenizer.and_then(|tokenizer| count_answer(&timeline.answer, events, tokenizer));
     let by_events = events.map(|events| (0..events.len()).map(|at| u64::from(events.tokens_at(at))).sum());
     let (output, output_source) = [
         (usage.output_tokens, OutputSource::Usage),
@@ -127,20 +127,64 @@ fn tokens_of(timeline: &Timeline, events: Option<&EventsRecord>, tokenizer: Opti
     }
 }
 
-/// The text of the whole answer: tokens may span events, so events are joined before they are counted.
-fn whole_text(answer: &Answer) -> Option<String> {
+/// Tokens of the whole answer. They may span events, so events are joined before they are counted, but for those that the
+/// tokenizer keeps apart; these have been counted one by one.
+fn count_answer(answer: &Answer, record: Option<&EventsRecord>, tokenizer: &dyn Tokenizer) -> Option<u64> {
     if let Some(text) = &answer.body_text {
-        return Some(text.to_string());
+        return Some(tokenizer.count(text) as u64);
     }
-    if answer.events.is_empty() {
-        return None;
+    let record = record?;
+    let (events, mut joined, mut total) = (&answer.events, String::new(), 0);
+    let mut from = 0;
+    for to in 1..=events.len() {
+        if to < events.len() && !tokenizer.apart(&events[to - 1].text, &events[to].text) {
+            continue;
+        }
+        let known = to - from == 1 && events.len() > 1 && events[from].tokens.is_none();
+        total += if known {
+            u64::from(record.tokens_at(from))
+        } else {
+            joined.clear();
+            joined.extend(events[from..to].iter().map(|event| &*event.text));
+            tokenizer.count(&joined) as u64
+        };
+        from = to;
     }
-    Some(answer.events.iter().map(|event| &*event.text).collect())
+    Some(total)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::measure::timeline::{ContentKind, Outcome};
+
+    fn streamed(texts: &[String]) -> Answer {
+        let event = |text: &String| ContentEvent {
+            at: 1,
+            kind: ContentKind::Text,
+            tokens: None,
+            text: text.as_str().into(),
+            coalesced: false,
+        };
+        Answer { events: texts.iter().map(event).collect(), ..Answer::none(Outcome::Completed, "", None) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_answer_has_the_tokens_of_its_whole_text(
+            texts in prop::collection::vec(r"( ?[a-c]{1,3}| {1,3}|\n|[0-9]{1,4}| the| A|é| [a-z]{20,40}|\PC){1,3}", 0..12),
+        ) {
+            let tokenizer = crate::tokens::builtin();
+            let answer = streamed(&texts);
+            let record = events_of(&answer.events, Some(&*tokenizer), &mut EventCounts::default());
+            let whole = (!texts.is_empty()).then(|| tokenizer.count(&texts.concat()) as u64);
+            prop_assert_eq!(count_answer(&answer, record.as_ref(), &*tokenizer), whole);
+        }
+    }
 
     #[test]
     fn remembered_counts_are_those_of_the_tokenizer() {

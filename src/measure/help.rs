@@ -46,8 +46,16 @@ mod tests {
         let keys = keys.iter().chain(&["input_tokens_per_s", "throughput.output_tokens_per_s", "loop_lag_ms"]);
         let keys = keys.chain(&["stamp_lag_ms", "headroom"]);
         let keys = keys.chain(&["observed_s", "cpu_share", "busiest_core_share", "workers", "throttled_share"]);
-        let keys =
-            keys.chain(&["steal_share", "peak_rss_bytes", "descriptors", "ports", "tcp", "lengths", "addresses"]);
+        let keys = keys.chain(&[
+            "steal_share",
+            "peak_rss_bytes",
+            "descriptors",
+            "ports",
+            "tcp",
+            "lengths",
+            "addresses",
+            "connections",
+        ]);
         let known: Vec<&str> =
             Metric::ALL.iter().map(|metric| metric.name()).chain(validity::CODES).chain(keys.copied()).collect();
         for name in metric_names() {

@@ -90,8 +90,13 @@ impl WindowTally {
         let weight = |at| if counted == 0 { 1 } else { u128::from(events.tokens_at(at)) };
         let weights = if counted == 0 { events.len() as u128 } else { counted };
         let (mut passed, mut given) = (0, 0);
-        for (position, at) in events.stamps().enumerate() {
+        let mut stamps = events.stamps().enumerate().peekable();
+        while let Some((position, at)) = stamps.next() {
             passed += weight(position);
+            // What one read brought is inside or outside together.
+            if stamps.peek().is_some_and(|(_, next)| *next == at) {
+                continue;
+            }
             let due = total * passed / weights;
             self.credit(class, at, Inside { output_micro: due - given, ..Inside::default() });
             given = due;

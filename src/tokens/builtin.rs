@@ -202,6 +202,11 @@ impl Tokenizer for Builtin {
         tokens
     }
 
+    /// Where a word with its space follows: only a run of spaces, which begins before it, could take that space.
+    fn apart(&self, before: &str, after: &str) -> bool {
+        !before.ends_with(' ') && matches!(after.as_bytes(), [b' ', next, ..] if next.is_ascii_alphabetic())
+    }
+
     fn decode(&self, ids: &[u32]) -> String {
         let mut text = String::with_capacity(ids.len() * 7);
         for id in ids {

@@ -25,6 +25,11 @@ pub trait Tokenizer: Debug + Send + Sync {
     fn count_with_special(&self, text: &str) -> usize {
         self.count(text)
     }
+    /// Whether two texts, neither empty, have the tokens of each one when they stand one after the other. `false` where that is
+    /// not known without counting.
+    fn apart(&self, _before: &str, _after: &str) -> bool {
+        false
+    }
     /// How a conversation becomes one text, where that is known.
     fn chat_template(&self) -> Option<&ChatTemplate> {
         None

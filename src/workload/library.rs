@@ -1,8 +1,9 @@
 //! Tokenizers and datasets, each loaded once however many points and classes use it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use super::draw::LengthDraw;
 use super::error::{Problem, WorkloadError};
@@ -17,19 +18,17 @@ use super::prompt::dataset::{Dataset, DatasetStats, Selection};
 use super::prompt::number_words::NumberWordsSource;
 use super::traffic::Traffic;
 use crate::assets::Assets;
-use crate::scenario::file::{ScenarioFile, TokenizerConfig, WorkloadConfig};
+use crate::scenario::file::{FileTokenizer, ScenarioFile, TokenizerConfig, WorkloadConfig};
 use crate::seed::Seed;
 use crate::tokens::{self, Tokenizer};
 use crate::trace::{Trace, TraceError, TraceSource};
-
-/// Path and pin of a tokenizer file.
-type TokenizerKey = (String, Option<String>);
 
 /// What the points of a plan share. Loading blocks: call it off the request path.
 #[derive(Debug)]
 pub struct Library {
     assets: Assets,
-    tokenizers: Mutex<BTreeMap<TokenizerKey, Arc<dyn Tokenizer>>>,
+    /// By all that they were made from.
+    tokenizers: Mutex<BTreeMap<FileTokenizer, Arc<dyn Tokenizer>>>,
     /// By what was selected and the tokenizer that counted.
     datasets: Mutex<BTreeMap<(Selection, String), Arc<Dataset>>>,
     /// By what was read and whether its blocks were kept.
@@ -70,15 +69,43 @@ impl Library {
                 return Err(WorkloadError::Settings(vec![problem]));
             }
         };
-        let key = (config.path.clone(), config.sha256.clone());
         let mut tokenizers = self.tokenizers.lock().expect("no holder of this lock panics");
-        if let Some(known) = tokenizers.get(&key) {
+        if let Some(known) = tokenizers.get(config) {
             return Ok(Arc::clone(known));
         }
         let tokenizer = tokens::load(&TokenizerConfig::File(config.clone()), &self.assets)
             .map_err(|source| WorkloadError::Tokenizer { name: name.to_owned(), source })?;
-        tokenizers.insert(key, Arc::clone(&tokenizer));
+        tokenizers.insert(config.clone(), Arc::clone(&tokenizer));
         Ok(tokenizer)
+    }
+
+    /// Loads the tokenizers that the workloads of `scenario` name, side by side: a large vocabulary takes a second or more.
+    /// One that cannot be used is left for [`Self::tokenizer`] to tell.
+    pub(super) fn load_tokenizers(&self, scenario: &ScenarioFile) {
+        let known = |config: &FileTokenizer| {
+            self.tokenizers.lock().expect("no holder of this lock panics").contains_key(config)
+        };
+        let named = scenario.workloads.values().filter_map(|workload| scenario.tokenizers.get(&workload.tokenizer));
+        let files: BTreeSet<&FileTokenizer> = named
+            .filter_map(|config| match config {
+                TokenizerConfig::File(file) => Some(file),
+                TokenizerConfig::Builtin(_) => None,
+            })
+            .filter(|file| !known(file))
+            .collect();
+        if files.len() < 2 {
+            return;
+        }
+        thread::scope(|scope| {
+            for file in files {
+                scope.spawn(move || {
+                    if let Ok(tokenizer) = tokens::load(&TokenizerConfig::File(file.clone()), &self.assets) {
+                        let mut tokenizers = self.tokenizers.lock().expect("no holder of this lock panics");
+                        tokenizers.insert(file.clone(), tokenizer);
+                    }
+                });
+            }
+        });
     }
 
     /// The trace that `source` names; `blocks`: with its block ids.

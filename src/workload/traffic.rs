@@ -147,6 +147,7 @@ impl Traffic {
         };
         let pace = pace(scenario, seed, &split, library)?;
         let mut builder = Builder { library, scenario, seed, run_salt, split: &split, pace: &pace, uses: Vec::new() };
+        library.load_tokenizers(scenario);
         builder.load_datasets()?;
         let (mut infos, mut classes, mut supplies) = (Vec::new(), Vec::new(), Vec::new());
         for (index, config) in scenario.traffic.iter().enumerate() {

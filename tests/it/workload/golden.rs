@@ -5,16 +5,22 @@
 
 use llm_bench::assets::Assets;
 use llm_bench::measure::timeline::{Phase, RequestId};
+use llm_bench::protocol::Prompt;
 use llm_bench::seed::{GENERATOR_VERSION, Seed, hex};
-use llm_bench::workload::{Content, Library, Traffic};
+use llm_bench::workload::{Content, History, Library, Traffic};
 use sha2::{Digest, Sha256};
 
-use super::{data, scenario, text};
+use super::{data, scenario};
 
 const WORKLOADS: &str = r#"
     [tokenizers.small]
     kind = "file"
     path = "tokenizer/small-bpe.json"
+
+    [tokenizers.framed]
+    kind = "file"
+    path = "tokenizer/small-bpe.json"
+    chat_template = "tokenizer/chat.jinja"
 
     [workloads.fixed]
     prompts = { kind = "synthetic" }
@@ -62,6 +68,58 @@ const WORKLOADS: &str = r#"
 
     [workloads.sharegpt]
     prompts = { kind = "sharegpt", path = "sharegpt/small.json" }
+
+    [workloads.pool]
+    prompts = { kind = "synthetic", pool = { prefixes = 5, tokens = 9, share = 0.6, zipf_exponent = 1.2 } }
+    input_tokens = { kind = "uniform", min = 12, max = 40 }
+    output_tokens = { kind = "fixed", value = 8 }
+
+    [workloads.rendered]
+    tokenizer = "framed"
+    count = "rendered"
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "uniform", min = 30, max = 60 }
+    output_tokens = { kind = "fixed", value = 8 }
+
+    [workloads.template]
+    tokenizer = "small"
+    prompts = { kind = "template", template = "Say {filler} in {output_tokens} tokens." }
+    input_tokens = { kind = "uniform", min = 30, max = 60 }
+    output_tokens = { kind = "uniform", min = 3, max = 60 }
+
+    [workloads.numbers]
+    prompts = { kind = "number-words" }
+    output_tokens = { kind = "fixed", value = 12 }
+
+    [workloads.jsonl]
+    prompts = { kind = "jsonl", path = "datasets/rows.jsonl", columns = { prompt = "question", answer = "reply" } }
+
+    [workloads.list]
+    prompts = { kind = "list", path = "datasets/list.json", draw = "in-order" }
+    output_tokens = { kind = "fixed", value = 8 }
+
+    [workloads.lines]
+    prompts = { kind = "lines", path = "datasets/lines.txt", draw = "with-replacement" }
+    output_tokens = { kind = "fixed", value = 8 }
+
+    [workloads.csv]
+    prompts = { kind = "csv", path = "datasets/table.csv" }
+
+    [workloads.messages]
+    prompts = { kind = "messages", path = "datasets/messages.jsonl" }
+
+    [workloads.talk]
+    prompts = { kind = "messages", path = "datasets/messages.jsonl" }
+    session = { think_time_ms = { kind = "uniform", min = 200, max = 1000 }, history = "recorded" }
+
+    [workloads.chat]
+    prompts = { kind = "synthetic" }
+    input_tokens = { kind = "uniform", min = 5, max = 9 }
+    output_tokens = { kind = "uniform", min = 3, max = 6 }
+    [workloads.chat.session]
+    turns = { kind = "uniform", min = 1, max = 4 }
+    think_time_ms = { kind = "exponential", mean = 700, max = 3000 }
+    history = "recorded"
 "#;
 
 /// All kinds of stages in 18 s, then again.
@@ -73,6 +131,11 @@ const STAGES: &str = r#"after_stages = "repeat"
         { kind = "hold", duration = "2s" },
         { kind = "sine", to_per_s = 80, duration = "6s", period = "4s" },
     ]"#;
+
+const POISSON: &str = "kind = \"poisson\"\nrate_per_s = 40";
+
+const MOONCAKE: &str = "kind = \"trace\"\nformat = \"mooncake\"\npath = \"traces/mooncake.jsonl\"\nblock_tokens = 16\n\
+                        at_end = \"loop\"";
 
 /// Users who come and go; a law of pauses follows.
 const USERS: &str = r#"kind = "users"
@@ -137,7 +200,10 @@ fn digest(library: &Library, workloads: &[&str], load: &str) -> String {
 }
 
 fn digest_of(library: &Library, classes: &str, load: &str) -> String {
-    let scenario = scenario(WORKLOADS, classes, load, "warmup = \"2s\"\nmeasure = { duration = \"20s\" }");
+    // Prompts of a trace go with no other load.
+    let trace = if load == MOONCAKE { "[workloads.trace]\nprompts = { kind = \"trace\" }\n" } else { "" };
+    let scenario =
+        scenario(&format!("{WORKLOADS}{trace}"), classes, load, "warmup = \"2s\"\nmeasure = { duration = \"20s\" }");
     let traffic = library.traffic(&scenario, Seed::root(42), None).unwrap();
     let mut hasher = Sha256::new();
     match (traffic.open(), traffic.closed()) {
@@ -165,14 +231,45 @@ fn digest_of(library: &Library, classes: &str, load: &str) -> String {
     hex(&hasher.finalize())
 }
 
+/// A request; of a session all its requests, one after the other.
 fn add(hasher: &mut Sha256, traffic: &Traffic, phase: Phase, id: RequestId, class: u16) {
-    let content: Content = traffic.content(phase, id, class);
     hasher.update(class.to_le_bytes());
     hasher.update([phase as u8]);
+    if !traffic.has_sessions(class) {
+        add_content(hasher, &traffic.content(phase, id, class));
+        return;
+    }
+    let mut history = History::default();
+    let mut next = Some(match id {
+        RequestId::Open { index } => RequestId::OpenSession { index, turn: 0 },
+        RequestId::Closed { user, turn } => RequestId::ClosedSession { user, session: turn, turn: 0 },
+        other => other,
+    });
+    while let Some(id) = next {
+        let (content, following) = traffic.turn(id, class, &mut history, None);
+        add_content(hasher, &content);
+        next = following.map(|following| {
+            hasher.update(following.think_time_ns.to_le_bytes());
+            id.after()
+        });
+    }
+}
+
+fn add_content(hasher: &mut Sha256, content: &Content) {
     for length in [content.input_tokens_asked, content.input_tokens_counted, content.output_tokens_asked] {
         hasher.update(length.to_le_bytes());
     }
-    hasher.update(text(&content).as_bytes());
+    match &content.prompt {
+        Prompt::Text(text) => hasher.update(text.as_bytes()),
+        Prompt::Messages(messages) => {
+            for message in messages {
+                hasher.update(message.role.as_bytes());
+                hasher.update([1]);
+                hasher.update(message.content.as_bytes());
+                hasher.update([2]);
+            }
+        }
+    }
     hasher.update([0]);
 }
 
@@ -203,6 +300,19 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("users, lognormal pauses", digest(&library, &["fixed"], &format!("{USERS}{}", law("lognormal")))),
         ("side by side", digest_of(&library, SIDE_BY_SIDE, "kind = \"poisson\"\nrate_per_s = 20")),
         ("users, all exact", digest(&library, &all, "kind = \"users\"\nusers = 10\nsplit = \"exact\"")),
+        ("poisson, pool", digest(&library, &["pool"], POISSON)),
+        ("poisson, rendered", digest(&library, &["rendered"], POISSON)),
+        ("poisson, template", digest(&library, &["template"], POISSON)),
+        ("poisson, number words", digest(&library, &["numbers"], POISSON)),
+        ("poisson, jsonl", digest(&library, &["jsonl"], POISSON)),
+        ("poisson, list", digest(&library, &["list"], POISSON)),
+        ("poisson, lines", digest(&library, &["lines"], POISSON)),
+        ("poisson, csv", digest(&library, &["csv"], POISSON)),
+        ("users, messages", digest(&library, &["messages"], "kind = \"users\"\nusers = 10")),
+        ("trace, trace", digest(&library, &["trace"], MOONCAKE)),
+        ("poisson, recorded sessions", digest(&library, &["talk"], POISSON)),
+        ("poisson, sessions", digest(&library, &["chat"], POISSON)),
+        ("users, sessions", digest(&library, &["chat"], "kind = \"users\"\nusers = 10")),
     ];
     let pinned = [
         ("constant, fixed", "51723d463379213cfe835501bda3adcffa875de9405a3da7befc352d2f94a893"),
@@ -227,6 +337,19 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("users, lognormal pauses", "0fc73a972efe9715371cdc926d6dda54f588379e0ee1b7ce415cc4429c9d495a"),
         ("side by side", "8b475415fd318cc4b631fc75fbe373ad571aac80dd6af6a8ccc28ac5abef42fb"),
         ("users, all exact", "cef684e1679d709f17b50213d0e36722b695ce7b50f4d328b18394eda1d1cf13"),
+        ("poisson, pool", "39eeda4dbcda3919c1e6f287ab6dbc4235ecc5ef126189a29f80944613021b69"),
+        ("poisson, rendered", "1681875c73c325b697d94569a7341139ee1514da7ebbdf8674e798dca5ae12d0"),
+        ("poisson, template", "42ee179cb02582521a129ba65baef97215b0de6388af1f08a4d87cdddca38117"),
+        ("poisson, number words", "51d85f8a0df7a142884f6bac9484a19b19cf140f1675633ec341d60b91587590"),
+        ("poisson, jsonl", "811ecb4668118cdb01c16f58a8022808036f1a01a069c36b770b20da8cb15d4d"),
+        ("poisson, list", "6b86a54419a15bb1d6ece55fb9649f07afa9ed99a53f47fa14a78314722def5a"),
+        ("poisson, lines", "305b0b2e1c2d8364ebd56260e73c95eb43038ca6b7c1ad9a76c538720b4df74e"),
+        ("poisson, csv", "4940dd6d5cb357eb2d6fb9c313c5b489546f211c74b8c62cac8c6624b8de0dd1"),
+        ("users, messages", "19ab41cae8039bab2e2f64e6ebf849fd065bc9cd4a95caf494f61403cd1a1f98"),
+        ("trace, trace", "f173e8d3dbdbd88e92b62fdf439c1564909194c57818430f67035910b3c082c4"),
+        ("poisson, recorded sessions", "bd132f1485e0c91b9c9e9775d8bb364d59283dfb4787679ab0e314bb88837b1f"),
+        ("poisson, sessions", "13f062a3202531207195e5e272ad557fff0414da8cdc3ddaf58818f370afa32d"),
+        ("users, sessions", "f48b96881b6037c943cf34450481fc9e6e968d5212caa6e01465207968ce705b"),
     ];
     assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
     let found: Vec<(&str, &str)> = found.iter().map(|(kind, digest)| (*kind, digest.as_str())).collect();

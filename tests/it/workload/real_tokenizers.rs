@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use llm_bench::assets::Assets;
+use llm_bench::measure::timeline::{Phase, RequestId};
 use llm_bench::protocol::Prompt;
 use llm_bench::seed::Seed;
 use llm_bench::workload::Traffic;
 
-use super::{ONE_CLASS, open, scenario, text};
+use super::{scenario, text};
 use crate::apply::harness::skipped;
 
 /// The folder of the tokenizers; `None`, loudly, when they are not there or not asked for.
@@ -27,42 +28,6 @@ fn provisioned() -> Option<PathBuf> {
     None
 }
 
-/// A class of prompts behind the tokenizer `name`. Lengths are what `input` says, answers are of 8 tokens.
-fn traffic(folder: &Path, name: &str, template: bool, prompts: &str, input: &str) -> Traffic {
-    let mut workloads = format!("[tokenizers.real]\nkind = \"file\"\npath = \"{name}.json\"\n");
-    if template {
-        let _ = writeln!(workloads, "chat_template = \"{name}.config.json\"");
-    }
-    let count = if template { "count = \"rendered\"\n" } else { "" };
-    let _ = write!(
-        workloads,
-        "[workloads.w]\ntokenizer = \"real\"\n{count}prompts = {prompts}\ninput_tokens = {input}\n\
-         output_tokens = {{ kind = \"fixed\", value = 8 }}\n"
-    );
-    let scenario = scenario(&workloads, ONE_CLASS, "kind = \"poisson\"\nrate_per_s = 1", "");
-    Traffic::build(&scenario, Seed::root(11), None, &Assets::new(folder)).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Of the first `requests`: those whose prompt has exactly the tokens asked, counted once more by the tokenizer itself.
-fn exact(traffic: &Traffic, requests: u64) -> u64 {
-    let tokenizer = &traffic.classes()[0].tokenizer;
-    let tokens = |prompt: &Prompt| match (prompt, tokenizer.chat_template()) {
-        (Prompt::Text(text), None) => tokenizer.count(text),
-        (Prompt::Text(text), Some(template)) => {
-            tokenizer.count(&template.render([("user", &**text)].into_iter()).unwrap())
-        }
-        (Prompt::Messages(messages), _) => panic!("{messages:?}"),
-    };
-    (0..requests)
-        .filter(|index| {
-            let content = open(traffic, *index);
-            let counted = tokens(&content.prompt);
-            assert_eq!(counted, content.input_tokens_counted as usize, "the count is honest: {}", text(&content));
-            counted == content.input_tokens_asked as usize
-        })
-        .count() as u64
-}
-
 /// Prompts of each kind, and the tokens of the shortest.
 const KINDS: [(&str, u32); 4] = [
     ("{ kind = \"synthetic\" }", 1),
@@ -74,18 +39,63 @@ const KINDS: [(&str, u32); 4] = [
 /// What a chat template may add around a text.
 const FRAME: u32 = 40;
 
+/// A class of each kind behind the tokenizer `name`, and one of prompts of 20,000 tokens. Answers are of 8 tokens.
+fn traffic(folder: &Path, name: &str, template: bool) -> Traffic {
+    let mut workloads = format!("[tokenizers.real]\nkind = \"file\"\npath = \"{name}.json\"\n");
+    if template {
+        let _ = writeln!(workloads, "chat_template = \"{name}.config.json\"");
+    }
+    let count = if template { "count = \"rendered\"\n" } else { "" };
+    let frame = if template { FRAME } else { 0 };
+    let mut classes = String::new();
+    let mut class = |name: &str, prompts: &str, input: &str| {
+        let _ = write!(
+            workloads,
+            "[workloads.{name}]\ntokenizer = \"real\"\n{count}prompts = {prompts}\ninput_tokens = {input}\n\
+             output_tokens = {{ kind = \"fixed\", value = 8 }}\n"
+        );
+        let _ = write!(classes, "[[traffic]]\nname = \"{name}\"\nbackend = \"main\"\nworkload = \"{name}\"\n");
+    };
+    for (number, (prompts, shortest)) in KINDS.iter().enumerate() {
+        let input = format!("{{ kind = \"uniform\", min = {}, max = 200 }}", shortest + frame);
+        class(&format!("kind{number}"), prompts, &input);
+    }
+    class("long", KINDS[0].0, "{ kind = \"fixed\", value = 20_000 }");
+    let scenario = scenario(&workloads, &classes, "kind = \"poisson\"\nrate_per_s = 1", "");
+    Traffic::build(&scenario, Seed::root(11), None, &Assets::new(folder)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Of the first `requests` of a class: those whose prompt has exactly the tokens asked, counted once more by the tokenizer
+/// itself.
+fn exact(traffic: &Traffic, class: u16, requests: u64) -> u64 {
+    let tokenizer = &traffic.classes()[usize::from(class)].tokenizer;
+    let tokens = |prompt: &Prompt| match (prompt, tokenizer.chat_template()) {
+        (Prompt::Text(text), None) => tokenizer.count(text),
+        (Prompt::Text(text), Some(template)) => {
+            tokenizer.count(&template.render([("user", &**text)].into_iter()).unwrap())
+        }
+        (Prompt::Messages(messages), _) => panic!("{messages:?}"),
+    };
+    (0..requests)
+        .filter(|index| {
+            let content = traffic.content(Phase::Measure, RequestId::Open { index: *index }, class);
+            let counted = tokens(&content.prompt);
+            assert_eq!(counted, content.input_tokens_counted as usize, "the count is honest: {}", text(&content));
+            counted == content.input_tokens_asked as usize
+        })
+        .count() as u64
+}
+
 fn at_least_999_of_1000(name: &str, template: bool) {
     let Some(folder) = provisioned() else { return };
-    for (prompts, shortest) in KINDS {
-        let shortest = if template { shortest + FRAME } else { shortest };
-        let input = format!("{{ kind = \"uniform\", min = {shortest}, max = 200 }}");
+    let traffic = traffic(&folder, name, template);
+    for (class, (prompts, _)) in (0..).zip(KINDS) {
         let requests = 1000;
-        let found = exact(&traffic(&folder, name, template, prompts, &input), requests);
+        let found = exact(&traffic, class, requests);
         println!("{name}, {prompts}, rendered {template}: {found} of {requests} exact");
         assert!(found * 1000 >= requests * 999, "{name}, {prompts}: {found} of {requests}");
     }
-    let long = traffic(&folder, name, template, "{ kind = \"synthetic\" }", "{ kind = \"fixed\", value = 20_000 }");
-    assert_eq!(exact(&long, 4), 4, "{name}: prompts of 20,000 tokens");
+    assert_eq!(exact(&traffic, KINDS.len() as u16, 3), 3, "{name}: prompts of 20,000 tokens");
 }
 
 #[test]
