@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use crate::store::StoreError;
 use crate::store::layout::NameError;
 use crate::store::runs::RunsError;
-use crate::workload::WorkloadError;
+use crate::workload::{TooLong, WorkloadError};
 
 /// Why an apply could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,12 @@ pub enum ApplyError {
     /// A dataset or tokenizer cannot be used.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// Requests that the models of their servers cannot hold.
+    #[error(
+        "{}\nno request was sent; shorten the workload, filter its rows, or say with `context_tokens` of the backend what it holds",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    )]
+    TooLong(Vec<TooLong>),
     /// An input file is not the one the plan was made with.
     #[error("{0}")]
     InputMoved(String),

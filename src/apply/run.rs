@@ -18,8 +18,8 @@ use crate::measure::timeline::{Phase, RequestId};
 use crate::measure::{Addresses, CalibratedLimits, ClassSpec, LawMeans, MeasureSpec};
 use crate::plan::{Plan, Point};
 use crate::report::model::{
-    Bodies, PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason, ValidityState,
-    Warning,
+    Bodies, DatasetReport, PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason,
+    ValidityState, Warning,
 };
 use crate::scenario::file::ScenarioFile;
 use crate::store::layout::RunPath;
@@ -27,8 +27,8 @@ use crate::store::runs;
 use crate::store::{GZIP, JSON, Kept, Spool, Store};
 use crate::transport::Stamping;
 use crate::units::Nanos;
-use crate::workload::Library;
 use crate::workload::{Content, History, Next, Traffic};
+use crate::workload::{DatasetStats, Library, TooLong};
 
 /// Time workers get to start before the clock of a point does.
 const LEAD: Duration = Duration::from_millis(100);
@@ -264,6 +264,7 @@ impl<'a> Run<'a> {
             () = stop.reached(StopLevel::Drain) => return Ok(None),
             prepared = servers.prepare(&files, observer) => prepared?,
         }
+        self.check_contexts(todo, &files, &servers).await?;
         for (position, (index, file)) in todo.iter().zip(&files).enumerate() {
             if stop.level() > StopLevel::Run {
                 break;
@@ -280,6 +281,47 @@ impl<'a> Run<'a> {
         Ok(None)
     }
 
+    /// Whether the servers can hold what all points ask for, before the first request of any.
+    async fn check_contexts(
+        &self,
+        todo: &[usize],
+        files: &[ScenarioFile],
+        servers: &Servers,
+    ) -> Result<(), ApplyError> {
+        let mut found: Vec<TooLong> = Vec::new();
+        for (index, file) in todo.iter().zip(files) {
+            let limits: Vec<Option<u64>> =
+                file.traffic.iter().map(|class| servers.context_tokens(file, class)).collect();
+            if limits.iter().all(Option::is_none) {
+                continue;
+            }
+            let traffic = self.traffic(*index, file).await?;
+            let longer = move || -> Vec<TooLong> {
+                let classes = (0..).zip(limits);
+                classes.filter_map(|(class, limit)| traffic.too_long(class, limit?)).collect()
+            };
+            let longer =
+                tokio::task::spawn_blocking(longer).await.map_err(|error| ApplyError::Internal(error.to_string()))?;
+            // Each class is told of once, however many points it has.
+            let new = longer.into_iter().filter(|new| !found.iter().any(|known| known.class == new.class));
+            let new: Vec<TooLong> = new.collect();
+            found.extend(new);
+        }
+        if found.is_empty() { Ok(()) } else { Err(ApplyError::TooLong(found)) }
+    }
+
+    /// The traffic of a point.
+    async fn traffic(&self, index: usize, file: &ScenarioFile) -> Result<Arc<Traffic>, ApplyError> {
+        let salt = self.path.run_id().to_owned();
+        let seed = self.plan.point_seed(index).map_err(|error| ApplyError::Internal(error.to_string()))?;
+        let (library, file) = (Arc::clone(&self.library), file.clone());
+        // Loading a tokenizer or a dataset takes seconds: signals must be heard meanwhile.
+        let traffic = tokio::task::spawn_blocking(move || library.traffic(&file, seed, Some(&salt)))
+            .await
+            .map_err(|error| ApplyError::Internal(error.to_string()))??;
+        Ok(Arc::new(traffic))
+    }
+
     async fn measure_point(
         &mut self,
         index: usize,
@@ -290,20 +332,13 @@ impl<'a> Run<'a> {
         observer: &mut dyn FnMut(Event),
     ) -> Result<Option<PointReport>, ApplyError> {
         let point = &self.plan.points[index];
-        let salt = self.path.run_id().to_owned();
-        let seed = self.plan.point_seed(index).map_err(|error| ApplyError::Internal(error.to_string()))?;
-        let library = Arc::clone(&self.library);
-        let for_traffic = file.clone();
-        // Loading a tokenizer or a dataset takes seconds: signals must be heard meanwhile.
-        let traffic = tokio::task::spawn_blocking(move || library.traffic(&for_traffic, seed, Some(&salt)))
-            .await
-            .map_err(|error| ApplyError::Internal(error.to_string()))??;
-        let traffic = Arc::new(traffic);
+        let traffic = self.traffic(index, file).await?;
         let plan = loop_plan(&traffic);
         let job = self.job(file, &traffic, plan.clone(), servers)?;
         let spec = MeasureSpec { calibration: self.options.calibration.clone(), ..measure_spec(file, &traffic, &plan) };
         let records = self.spool.file(&self.records_path(&point.id)?)?;
         let bodies = traffic.is_server_dependent().then_some(Bodies::ServerDependent);
+        let datasets = traffic.datasets().map(dataset_report).collect();
         let repeats = Box::new(move |measured: &[u64]| PromptFacts {
             repeated: traffic.repeated_prompts(measured),
             recounts: traffic.recounts(),
@@ -319,7 +354,7 @@ impl<'a> Run<'a> {
         let mut started = point::start(job, spec, repeats, servers.mask(), records, stop, self.options.grace)?;
         let pace = Pace { index, total: self.plan.points.len(), expected, left };
         let measured = watch(&mut started, pace, stop, observer).await?;
-        self.take_in(index, point, measured, bodies, observer).await
+        self.take_in(index, point, measured, (bodies, datasets), observer).await
     }
 
     fn job(
@@ -347,12 +382,13 @@ impl<'a> Run<'a> {
         index: usize,
         point: &Point,
         measured: Measured,
-        bodies: Option<Bodies>,
+        (bodies, datasets): (Option<Bodies>, Vec<DatasetReport>),
         observer: &mut dyn FnMut(Event),
     ) -> Result<Option<PointReport>, ApplyError> {
         let Measured { measurement, interrupted, .. } = measured;
         let mut report = measurement.into_report(point.id.clone(), point.digest.clone(), point.coordinates.clone());
         report.bodies = bodies;
+        report.datasets = datasets;
         if interrupted {
             mark_interrupted(&mut report);
             return Ok(Some(report));
@@ -635,4 +671,15 @@ fn addresses(file: &ScenarioFile) -> Addresses {
         }));
     }
     addresses
+}
+
+fn dataset_report(stats: &DatasetStats) -> DatasetReport {
+    DatasetReport {
+        path: stats.path.clone(),
+        rows: stats.rows,
+        used: stats.used,
+        left_out: stats.left_out().map(|(rows, reason)| (reason.to_owned(), rows)).collect(),
+        mean_prompt_tokens: stats.mean_prompt_tokens,
+        mean_answer_tokens: stats.mean_answer_tokens,
+    }
 }

@@ -251,6 +251,13 @@ impl Servers {
             .collect()
     }
 
+    /// Tokens that prompt and answer of a class may have together, as the scenario says or else its server.
+    pub fn context_tokens(&self, file: &ScenarioFile, class: &TrafficConfig) -> Option<u64> {
+        let backend = file.backends.get(&class.backend)?;
+        let said = || self.probed.get(&(identity(backend, class), class.model.clone()))?.facts.max_model_len;
+        backend.openai().context_tokens.or_else(said)
+    }
+
     /// What the servers of a point said of themselves, by backend.
     pub fn facts(&self, file: &ScenarioFile) -> BTreeMap<String, ServerFacts> {
         file.traffic

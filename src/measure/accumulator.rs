@@ -253,6 +253,7 @@ fn assemble(
         lengths: all.lengths,
         classes,
         addresses: Vec::new(),
+        datasets: Vec::new(),
         phases: pooled.phases,
         client: client_report(facts, pooled),
         server_metrics: BTreeMap::new(),

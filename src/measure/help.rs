@@ -54,6 +54,7 @@ mod tests {
             "tcp",
             "lengths",
             "addresses",
+            "datasets",
             "connections",
         ]);
         let known: Vec<&str> =

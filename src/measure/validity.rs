@@ -24,6 +24,10 @@ pub const DESCRIPTORS_EXHAUSTED: &str = "descriptors_exhausted";
 pub const PORTS_EXHAUSTED: &str = "ports_exhausted";
 /// Prompts were sent again without being asked to.
 pub const PROMPTS_REPEATED: &str = "prompts_repeated";
+/// Prompts that were tokenised once more had another count than the one reported.
+pub const PROMPTS_MISCOUNTED: &str = "prompts_miscounted";
+/// Prompts had other lengths than asked.
+pub const PROMPT_LENGTHS_MISSED: &str = "prompt_lengths_missed";
 /// Outcomes do not add up to the planned requests.
 pub const OUTCOMES_SUM: &str = "outcomes_sum";
 
@@ -31,7 +35,7 @@ pub const OUTCOMES_SUM: &str = "outcomes_sum";
 pub const BEYOND_CALIBRATION: &str = "beyond_calibration";
 
 /// Every reason code.
-pub const CODES: [&str; 12] = [
+pub const CODES: [&str; 14] = [
     DISPATCH_LAG,
     STARTED,
     DESCRIPTORS_EXHAUSTED,
@@ -42,6 +46,8 @@ pub const CODES: [&str; 12] = [
     RUN_QUEUE,
     CPU_STOLEN,
     PROMPTS_REPEATED,
+    PROMPTS_MISCOUNTED,
+    PROMPT_LENGTHS_MISSED,
     OUTCOMES_SUM,
     BEYOND_CALIBRATION,
 ];
@@ -81,6 +87,8 @@ pub fn judge(point: &PointReport, spec: &JudgeSpec) -> Validity {
             "the hypervisor gave {observed} of this machine's time to somebody else; the limit is {limit}",
         ),
         prompts_repeated(point),
+        prompts_miscounted(point),
+        prompt_lengths_missed(point),
         beyond_calibration(point),
     ]
     .into_iter()
@@ -195,6 +203,32 @@ fn prompts_repeated(point: &PointReport) -> Option<ValidityReason> {
         observed: repeated as f64,
         limit: 0.0,
     })
+}
+
+fn prompts_miscounted(point: &PointReport) -> Option<ValidityReason> {
+    let client = &point.client;
+    let (counted, wrong) = (client.prompts_recounted, client.prompts_miscounted);
+    #[allow(clippy::cast_precision_loss)]
+    (wrong > 0).then(|| ValidityReason {
+        code: PROMPTS_MISCOUNTED.to_owned(),
+        state: ValidityState::Suspect,
+        message: format!("{wrong} of {counted} prompts that were counted once more have other lengths than reported"),
+        observed: wrong as f64,
+        limit: 0.0,
+    })
+}
+
+/// Share of prompts that may have another length than asked: a tokenizer that merges across pieces misses a few.
+const LENGTHS_MISSED: f64 = 0.001;
+
+fn prompt_lengths_missed(point: &PointReport) -> Option<ValidityReason> {
+    let counted = point.lengths.as_ref()?.input.tokenizer?;
+    over(
+        PROMPT_LENGTHS_MISSED,
+        Some(share(counted.differing, counted.count)),
+        LENGTHS_MISSED,
+        "{observed} of the prompts have another length than asked, as the tokenizer of their workload counts; the limit is {limit}",
+    )
 }
 
 fn beyond_calibration(point: &PointReport) -> Option<ValidityReason> {

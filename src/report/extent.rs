@@ -1,6 +1,6 @@
-//! How long requests were, and how many went to each address: two sections of a report for people.
+//! How long requests were, where they came from and how many went to each address: sections of a report for people.
 
-use super::model::{LengthComparison, LengthReport, Lengths, PointReport, Report};
+use super::model::{DatasetReport, LengthComparison, LengthReport, Lengths, PointReport, Report};
 use super::sections::{Body, Section, blank_repeated, place};
 use super::table::{Cell, Column, Table, Tone};
 use super::text::{ABSENT, axes, one_line, percent, significant};
@@ -49,6 +49,45 @@ pub(super) fn addresses(report: &Report) -> Option<Section> {
         several => format!("Addresses ({several} points together)"),
     };
     Some(Section { title, body: Body::Table(Table { columns, rows }), note: None })
+}
+
+/// What datasets hold and what was left out of them, each once however many points used it alike.
+pub(super) fn datasets(report: &Report) -> Option<Section> {
+    let mut known: Vec<&DatasetReport> = Vec::new();
+    for dataset in report.points.iter().flat_map(|point| &point.datasets) {
+        if !known.contains(&dataset) {
+            known.push(dataset);
+        }
+    }
+    if known.is_empty() {
+        return None;
+    }
+    let rows = known
+        .iter()
+        .map(|dataset| {
+            let reasons = dataset.left_out.iter().map(|(reason, rows)| format!("{rows} {reason}"));
+            let left_out = reasons.collect::<Vec<_>>().join(", ");
+            let number = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), significant);
+            vec![
+                Cell::new(one_line(&dataset.path), Tone::Strong),
+                dataset.rows.to_string().into(),
+                dataset.used.to_string().into(),
+                if left_out.is_empty() { ABSENT.to_owned().into() } else { one_line(&left_out).into() },
+                number(Some(dataset.mean_prompt_tokens)).into(),
+                number(dataset.mean_answer_tokens).into(),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        Column::text("dataset"),
+        Column::number("rows"),
+        Column::number("can be sent"),
+        Column::text("left out"),
+        Column::number("mean prompt tokens"),
+        Column::number("mean answer tokens"),
+    ];
+    let table = Table { columns, rows }.without_empty(ABSENT);
+    Some(Section { title: "Datasets".to_owned(), body: Body::Table(table), note: None })
 }
 
 /// Lengths of prompts and answers by class. Points that draw from the same laws are shown as one.

@@ -41,6 +41,7 @@ pub(crate) fn sections(report: &Report, before: Option<&Comparison>) -> Vec<Sect
         validity(report),
         super::extent::addresses(report),
         super::extent::lengths(report),
+        super::extent::datasets(report),
         client(report),
         warnings(report),
         before.and_then(difference),

@@ -179,6 +179,11 @@ pub struct OpenaiConfig {
     /// Keys added to every request body as they are written; they replace others of the same name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra_body: BTreeMap<String, Value>,
+    /// Tokens that a prompt and its answer may have together. A request that asks for more is refused before anything is
+    /// sent. Absent: what the server says of its model, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 1_000_000_000))]
+    pub context_tokens: Option<u64>,
     /// What tokens cost, for the estimate of a plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceConfig>,

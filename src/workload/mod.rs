@@ -6,6 +6,7 @@
 //! which they ask and what the server answers change nothing.
 
 mod closed;
+mod context;
 mod draw;
 mod error;
 pub mod joint;
@@ -24,6 +25,7 @@ mod turns;
 pub mod window;
 
 pub use closed::{ClosedLoop, ClosedShape};
+pub use context::TooLong;
 pub use error::{Problem, WorkloadError};
 pub use library::Library;
 pub use load::trace::Replay;

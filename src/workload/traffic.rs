@@ -299,6 +299,14 @@ impl Traffic {
         (input, asked.or(answer).unwrap_or(1))
     }
 
+    /// Who a request is to what makes the prompts of its class.
+    pub(super) fn who(&self, phase: Phase, id: RequestId, class: u16) -> (Who, &dyn PromptSource) {
+        let maker = &self.classes[usize::from(class)];
+        let number = self.number(id);
+        let rank = maker.ranks.as_ref().map_or(0, |ranks| ranks.before(number));
+        (Who { phase, id, number, rank, output_tokens: 0 }, &*maker.prompts)
+    }
+
     /// Prompts that were tokenised once more, whole, one in a hundred of those made, and those of them whose count was
     /// another.
     pub fn recounts(&self) -> (u64, u64) {

@@ -57,7 +57,7 @@ fn timeline(index: u64, class: u16, rate: u64, broken: u64) -> Timeline {
         },
         streamed: true,
         input_tokens_asked: 100,
-        input_tokens_counted: Some(99),
+        input_tokens_counted: Some(100),
         output_tokens_asked: 20,
         expected_number: None,
         connection: ConnectionUse::Reused,

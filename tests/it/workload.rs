@@ -4,6 +4,7 @@ mod arrivals;
 mod arrivals_stages;
 mod class_loads;
 mod closed_loops;
+mod context;
 mod datasets;
 mod formats;
 mod golden;

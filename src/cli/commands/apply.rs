@@ -240,7 +240,9 @@ fn exit_of(error: &ApplyError) -> Exit {
     match error {
         ApplyError::Internal(_) | ApplyError::Engine(_) => Exit::Internal,
         ApplyError::Only { .. } | ApplyError::Name(_) => Exit::Usage,
-        ApplyError::InputMoved(_) | ApplyError::Address { .. } | ApplyError::Workload(_) => Exit::ScenarioInvalid,
+        ApplyError::InputMoved(_) | ApplyError::Address { .. } | ApplyError::Workload(_) | ApplyError::TooLong(_) => {
+            Exit::ScenarioInvalid
+        }
         ApplyError::Probe(errors) if errors.iter().all(crate::apply::probe::ProbeError::may_pass) => {
             Exit::NothingMeasured
         }

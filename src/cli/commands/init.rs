@@ -49,6 +49,7 @@ pub const TEMPLATES: &[Template] = templates![
     "length-pairs",
     "length-matrix",
     "zipf-lengths",
+    "prefix-pool",
     "lora",
     "replicas",
     "nightly",

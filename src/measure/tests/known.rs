@@ -182,7 +182,7 @@ fn disagreement_of_usage_and_tokenizer_is_reported() {
     let seen = point.tokens.disagreement;
     assert_eq!((seen.compared, seen.differing, seen.usage, seen.tokenizer), (1, 1, 3, 2));
     assert_eq!((point.tokens.output_sources.usage, point.tokens.output_sources.tokenizer), (1, 1));
-    assert_eq!((point.tokens.input.asked, point.tokens.input.measured), (20, 16)); // 10 + 10, 5 + 11
+    assert_eq!((point.tokens.input.asked, point.tokens.input.measured), (22, 16)); // 11 + 11, 5 + 11
 }
 
 #[test]

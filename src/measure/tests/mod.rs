@@ -106,7 +106,7 @@ fn failed(intended_ms: u64, outcome: Outcome) -> Timeline {
         stamps: Stamps { intended: intended_ms * MS, dispatched: Some(intended_ms * MS), ..Stamps::default() },
         answer: Answer::none(outcome, "because", None),
         streamed: true,
-        input_tokens_asked: 10,
+        input_tokens_asked: 11,
         input_tokens_counted: Some(11),
         output_tokens_asked: 20,
         expected_number: None,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::measure::validity::{
     BEYOND_CALIBRATION, CODES, CORE_BUSY, CPU_STOLEN, CPU_THROTTLED, DESCRIPTORS_EXHAUSTED, DISPATCH_LAG, OUTCOMES_SUM,
-    PORTS_EXHAUSTED, PROMPTS_REPEATED, RUN_QUEUE, STAMPS_BLURRED, STARTED,
+    PORTS_EXHAUSTED, PROMPT_LENGTHS_MISSED, PROMPTS_MISCOUNTED, PROMPTS_REPEATED, RUN_QUEUE, STAMPS_BLURRED, STARTED,
 };
 use crate::measure::{CalibratedLimits, rejudge};
 use crate::report::model::{ValidityState, WorkerReport};
@@ -139,6 +139,14 @@ fn throttling_busy_cores_and_repeated_prompts() {
     let repeated = |count| with_client(|facts| facts.client.prompts_repeated = count);
     assert_eq!(codes(&repeated(0)), []);
     assert_eq!(codes(&repeated(1)), suspect(PROMPTS_REPEATED));
+    let miscounted = |count| {
+        with_client(|facts| {
+            facts.client.prompts_recounted = 9;
+            facts.client.prompts_miscounted = count;
+        })
+    };
+    assert_eq!(codes(&miscounted(0)), []);
+    assert_eq!(codes(&miscounted(1)), suspect(PROMPTS_MISCOUNTED));
     let waiting = |share| {
         with_client(|facts| {
             let worker = |name: &str, share| WorkerReport {
@@ -190,6 +198,21 @@ fn a_broken_sum_is_invalid() {
     timelines.iter_mut().take(50).for_each(|timeline| timeline.class = 1);
     let (point, _) = measure_with(spec(vec![class("a"), class("b")]), timelines, facts(&[51, 49]));
     assert!(point.sum_broken());
+}
+
+#[test]
+fn prompts_of_other_lengths_than_asked() {
+    let asked = |wrong: u64| {
+        let mut timelines: Vec<Timeline> = (0..1000).map(|number| with_ttft(2000 + number, 100)).collect();
+        for (timeline, number) in timelines.iter_mut().zip(0..) {
+            timeline.input_tokens_asked = 50;
+            timeline.input_tokens_counted = Some(if number < wrong { 49 } else { 50 });
+        }
+        let (point, _) = measure(spec(vec![class("base")]), timelines);
+        codes(&point).contains(&(PROMPT_LENGTHS_MISSED, ValidityState::Suspect))
+    };
+    assert!(!asked(0) && !asked(1), "one in a thousand may");
+    assert!(asked(2));
 }
 
 #[test]

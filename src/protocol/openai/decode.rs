@@ -185,7 +185,7 @@ impl Reading {
             && let Some((kind, text)) = self.template.text(event.data)
         {
             self.ledger.uncounted_content();
-            return self.push(at, kind, None, CompactString::from(text), event.coalesced);
+            return self.push(at, kind, None, CompactString::new(text), event.coalesced);
         }
         let data = event.data.trim_ascii();
         if data == b"[DONE]" {

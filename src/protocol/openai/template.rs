@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use crate::measure::timeline::ContentKind;
 
@@ -57,10 +57,16 @@ impl Template {
 
 /// The text of a non-empty JSON string literal without its quotes; none if it is no such literal.
 fn string_of(literal: &[u8]) -> Option<Cow<'_, str>> {
-    if literal.is_empty() || literal.iter().any(|&byte| byte < 0x20) {
+    // One pass without a way out: literals are a few bytes long.
+    let (mut control, mut special) = (literal.is_empty(), false);
+    for &byte in literal {
+        control |= byte < 0x20;
+        special |= byte == b'"' || byte == b'\\';
+    }
+    if control {
         return None;
     }
-    if memchr2(b'"', b'\\', literal).is_none() {
+    if !special {
         return std::str::from_utf8(literal).ok().map(Cow::Borrowed);
     }
     memchr(b'\\', literal)?; // none: the quote is not escaped

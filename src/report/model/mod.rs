@@ -23,8 +23,8 @@ pub use judgement::{
 pub use lengths::{LengthComparison, LengthReport, Lengths};
 pub use metric::{HistogramReport, MetricReport, Quantiles};
 pub use point::{
-    AddressReport, Bodies, ClassReport, Clock, ClockSource, Loop, Outcomes, PhaseReport, Phases, PointReport, Rates,
-    SessionsReport, Throughput, WallTime, Window,
+    AddressReport, Bodies, ClassReport, Clock, ClockSource, DatasetReport, Loop, Outcomes, PhaseReport, Phases,
+    PointReport, Rates, SessionsReport, Throughput, WallTime, Window,
 };
 pub use provenance::{GitState, PlanRef, Provenance, ScenarioRef};
 pub use tokens::{Disagreement, InputTokens, OutputSources, TokenAttribution, Tokens};

@@ -80,6 +80,9 @@ pub struct PointReport {
     /// Measured requests by address, of backends with several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressReport>,
+    /// The datasets that prompts came from: what they hold and what was left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<DatasetReport>,
     /// Requests outside the window.
     #[serde(default)]
     pub phases: Phases,
@@ -141,6 +144,25 @@ pub struct AddressReport {
     pub url: String,
     /// How the requests to it ended; `planned` is how many had their turn there.
     pub outcomes: Outcomes,
+}
+
+/// What a dataset holds, under the filters of the workload that used it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasetReport {
+    /// The file, as the scenario spells it.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Rows that could be sent.
+    pub used: u64,
+    /// Rows that were left out, by reason; none of 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, u64>,
+    /// Mean tokens of the prompts of the rows that could be sent.
+    pub mean_prompt_tokens: f64,
+    /// Mean tokens of their recorded answers, over those that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_answer_tokens: Option<f64>,
 }
 
 /// What request bodies depend on beside the plan.

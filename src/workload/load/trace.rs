@@ -99,6 +99,7 @@ pub struct Replay(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    path: String,
     trace: Arc<Trace>,
     first: usize,
     rows: u64,
@@ -157,13 +158,19 @@ impl Replay {
             return Ok(Err(Problem::new("time_scale", "all requests would be at one instant, again and again")));
         }
         let rows = window.len() as u64;
-        let inner = Inner { first: window.start, rows, from, scale: config.time_scale, length, loops, trace };
+        let path = config.path.clone();
+        let inner = Inner { path, first: window.start, rows, from, scale: config.time_scale, length, loops, trace };
         Ok(Ok(Self(Arc::new(inner))))
     }
 
     /// The trace.
     pub fn trace(&self) -> &Arc<Trace> {
         &self.0.trace
+    }
+
+    /// The file, as the scenario spells it.
+    pub(crate) fn path(&self) -> &str {
+        &self.0.path
     }
 
     /// Requests of the part that is replayed, at least 1.

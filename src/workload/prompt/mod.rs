@@ -139,6 +139,11 @@ pub(crate) trait PromptSource: Debug + Send + Sync {
         let drawn = self.draw(who);
         (drawn.asked, drawn.answer)
     }
+
+    /// The row of a file that the prompt is made of, for messages.
+    fn origin(&self, _who: &Who) -> Option<String> {
+        None
+    }
 }
 
 /// The request a prompt is for.

@@ -80,6 +80,10 @@ impl PromptSource for TraceSource {
         (input, Some(answer))
     }
 
+    fn origin(&self, who: &Who) -> Option<String> {
+        Some(format!("request {} of `{}`", self.replay.row(who.number).0 + 1, self.replay.path()))
+    }
+
     fn draw(&self, who: &Who) -> Drawn {
         let (row, pass) = self.replay.row(who.number);
         let (asked, answer) = self.replay.lengths(row);

@@ -123,3 +123,48 @@ fn a_dataset_without_conversations_is_65() {
         says(&world.apply(&[]).expect(65), &["rows.json"]);
     }
 }
+
+#[test]
+fn requests_that_the_model_cannot_hold_are_refused_before_any_is_sent() {
+    let models = json!({ "object": "list", "data": [{ "id": "m", "object": "model", "max_model_len": 23 }] });
+    let server = Server::start(move |seen| match seen.method.as_str() {
+        "GET" if seen.path == "/v1/models" => Reply::json(200, &models),
+        _ => healthy(seen),
+    });
+    // 20 + 4 tokens.
+    let ran = apply(&server.url(), "").expect(65);
+    says(
+        &ran,
+        &[
+            "traffic.all: a request of 20 + 4 tokens does not fit into the 23 tokens of context of `backends.main`",
+            "2 more of the first 3 requests are too long",
+            "no request was sent",
+            "`context_tokens`",
+        ],
+    );
+    let posts = |server: &Server| server.seen().iter().filter(|seen| seen.method == "POST").count();
+    assert_eq!(posts(&server), 1, "the probe alone");
+    apply(&server.url(), "context_tokens = 24").expect(0);
+    says(&apply(&Server::healthy().url(), "context_tokens = 23").expect(65), &["23 tokens of context"]);
+}
+
+#[test]
+fn a_report_says_what_a_dataset_holds_and_what_was_left_out() {
+    let server = Server::healthy();
+    let world = World::new(
+        &scenario(&server.url(), "", ONE_USER, "{ requests = 3 }", "")
+            .replace("{ kind = \"synthetic\" }", "{ kind = \"lines\", path = \"rows.txt\", max_input_tokens = 4 }")
+            .replace("input_tokens = { kind = \"fixed\", value = 20 }\n", ""),
+    );
+    world.write("rows.txt", "one two\nthree four\none two\nfive six seven eight nine\nten\n");
+    let (ran, applied) = world.apply_json(&[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let [dataset] = applied.point().datasets.as_slice() else { panic!("{:?}", applied.point().datasets) };
+    assert_eq!((dataset.path.as_str(), dataset.rows, dataset.used), ("rows.txt", 5, 3));
+    let left_out: Vec<(&str, u64)> = dataset.left_out.iter().map(|(why, rows)| (why.as_str(), *rows)).collect();
+    assert_eq!(left_out, [("duplicate", 1), ("too long", 1)]);
+    // 2, 2 and 1 tokens.
+    assert!((dataset.mean_prompt_tokens - 5.0 / 3.0).abs() < 1e-9 && dataset.mean_answer_tokens.is_none());
+    let shown = world.bench(&["report", "store"]);
+    assert!(shown.stdout.contains("1 duplicate, 1 too long"), "{}", shown.stdout);
+}

@@ -1,7 +1,7 @@
 //! Reads a file of prompts row by row, keeps what can be sent and counts what cannot.
 //!
 //! The file is streamed: neither the file nor a parsed copy of it is held. Prompts go to a [`Texts`]
-//! collection (memory, or a spool file beyond 16 MiB); a row costs 28 bytes beside its text, and 16 in
+//! collection (memory, or a spool file beyond 16 MiB); a row costs 32 bytes beside its text, and 16 in
 //! the set that finds duplicates while loading.
 
 use std::borrow::Cow;
@@ -179,9 +179,9 @@ pub struct DatasetStats {
     pub mean_turns: Option<f64>,
 }
 
-impl fmt::Display for DatasetStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.used, rows(self.rows))?;
+impl DatasetStats {
+    /// Rows that were left out and why, without reasons that left none out.
+    pub fn left_out(&self) -> impl Iterator<Item = (u64, &'static str)> + use<> {
         let reasons = [
             (self.without_prompt, "without prompt"),
             (self.without_answer, "without answer"),
@@ -192,7 +192,14 @@ impl fmt::Display for DatasetStats {
             (self.answer_too_long, "with a too long answer"),
             (self.not_tokenizable, "not tokenizable"),
         ];
-        for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
+        reasons.into_iter().filter(|(count, _)| *count > 0)
+    }
+}
+
+impl fmt::Display for DatasetStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.used, rows(self.rows))?;
+        for (count, reason) in self.left_out() {
             write!(f, ", {count} {reason}")?;
         }
         Ok(())
@@ -215,6 +222,8 @@ struct Kept {
     prompt_tokens: u32,
     /// 0: no answer.
     answer_tokens: u32,
+    /// Its number in the file, from 1.
+    row: u32,
 }
 
 /// One row to send.
@@ -238,6 +247,11 @@ impl Dataset {
         let text = self.texts.get(kept.place);
         let prompt = if self.conversations { unpack(&text) } else { Prompt::Text(text.into_boxed_str()) };
         Row { prompt, prompt_tokens: kept.prompt_tokens, answer_tokens }
+    }
+
+    /// Where in the file row `number` of those that can be sent is.
+    pub(crate) fn origin(&self, number: u64) -> String {
+        format!("row {} of `{}`", self.rows[number as usize].row, self.stats.path)
     }
 
     /// Reads the file that `selection` names.
@@ -443,7 +457,8 @@ impl<'a> Sink<'a> {
             self.turns += turns_of(messages, selection.needs_answer);
         }
         let place = self.texts.push(&text)?;
-        self.rows.push(Kept { place, prompt_tokens, answer_tokens });
+        let row = u32::try_from(stats.rows).unwrap_or(u32::MAX);
+        self.rows.push(Kept { place, prompt_tokens, answer_tokens, row });
         Ok(())
     }
 

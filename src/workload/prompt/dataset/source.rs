@@ -50,6 +50,10 @@ impl PromptSource for DatasetSource {
         // A dataset asks for what it holds: the recorded prompt, with the salt it was given.
         Drawn { prompt, asked: counted, counted, answer: row.answer_tokens, expected_number: None }
     }
+
+    fn origin(&self, who: &Who) -> Option<String> {
+        Some(self.dataset.origin(self.order.row(who)))
+    }
 }
 
 /// The prompt, or the first message of the conversation, with `salt` before it.
