@@ -373,18 +373,28 @@ fn event_rate(text: &str) -> Result<f64, String> {
 /// Options of `bench import`.
 #[derive(Clone, Debug, Args)]
 pub struct ImportArgs {
-    /// The trace; packed with gzip or zstd, or not.
+    /// The trace, packed with gzip or zstd, or not; or a dataset, packed with gzip or not.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Write it here as `bench.trace/1`: a name that ends in `.jsonl.gz` or `.jsonl`.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Its format; `auto` tells it from the first line.
+    /// Its format; `auto` tells that of a trace from the first line.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: ImportFormat,
     /// Tokens of a block that its ids name. [default: as the file says, 512 for Mooncake]
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub block_tokens: Option<u32>,
+    /// Tokenizer that counts the texts of a dataset, a tokenizer.json. [default: the built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Where a dataset of format jsonl or csv has its texts: `prompt=COLUMN`, `answer=COLUMN`, `output_tokens=COLUMN`. May
+    /// be repeated.
+    #[arg(long = "column", value_name = "NAME=COLUMN")]
+    pub columns: Vec<String>,
+    /// Tokens of every answer of a dataset, instead of those of the recorded ones.
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub output_tokens: Option<u32>,
     /// Replace the output where it exists.
     #[arg(long, requires = "output")]
     pub force: bool,
@@ -393,7 +403,7 @@ pub struct ImportArgs {
     pub json: bool,
 }
 
-/// A format of traces.
+/// A format of traces or datasets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ImportFormat {
     /// Told from the first line.
@@ -411,6 +421,18 @@ pub enum ImportFormat {
     Metron,
     /// A number a line.
     Offsets,
+    /// Dataset: conversations of `from` and `value`; first turns count.
+    Sharegpt,
+    /// Dataset: conversations of `role` and `content`.
+    Messages,
+    /// Dataset: JSON objects with a prompt.
+    Jsonl,
+    /// Dataset: a JSON array of prompts.
+    List,
+    /// Dataset: a prompt a line.
+    Lines,
+    /// Dataset: a table with a column of prompts.
+    Csv,
 }
 
 /// Options of `bench schema`.

@@ -256,7 +256,7 @@ pub enum TokenizerConfig {
 pub struct BuiltinTokenizer {}
 
 /// A Hugging Face `tokenizer.json`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileTokenizer {
     /// The file, relative to the scenario.

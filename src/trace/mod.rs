@@ -191,6 +191,13 @@ pub struct TraceRow {
     pub class: Option<String>,
 }
 
+impl TraceRow {
+    /// A request of these lengths, without a time.
+    pub fn of_lengths(input_tokens: u32, output_tokens: u32) -> Self {
+        Self { input_tokens: Some(input_tokens), output_tokens: Some(output_tokens), ..Self::default() }
+    }
+}
+
 /// How a file is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TraceSource {

@@ -246,17 +246,10 @@ impl Library {
             Some(TokenizerConfig::File(file)) => file.path.clone(),
             _ => String::new(),
         };
-        let (min_answer, max_answer) = view.answer_tokens;
-        let selection = Selection {
-            path: view.path.to_owned(),
-            sha256: view.sha256.map(str::to_owned),
-            format: if workload.session.is_some() { view.format.sessions() } else { view.format.clone() },
-            min_input_tokens: view.input_tokens.0,
-            max_input_tokens: view.input_tokens.1,
-            min_answer_tokens: min_answer.unwrap_or(0),
-            max_answer_tokens: max_answer.unwrap_or(u32::MAX),
-            needs_answer: workload.output_tokens.is_none() || min_answer.or(max_answer).is_some(),
-        };
+        let mut selection = Selection::of(view, workload.output_tokens.is_none());
+        if workload.session.is_some() {
+            selection.format = selection.format.sessions();
+        }
         let key = (selection, identity);
         let mut datasets = self.datasets.lock().expect("no holder of this lock panics");
         if let Some(known) = datasets.get(&key) {

@@ -31,7 +31,7 @@ pub use library::Library;
 pub use load::trace::Replay;
 pub use open::{OpenLoop, Schedule};
 pub use permutation::Permutation;
-pub use prompt::dataset::{DatasetError, DatasetStats};
+pub use prompt::dataset::{DatasetError, DatasetRows, DatasetStats};
 pub use session::{History, Next};
 pub use streams::{LoadStream, load_streams};
 pub use traffic::{ClassInfo, PromptSupply, Traffic};

@@ -82,3 +82,57 @@ fn nothing_is_overwritten_and_nothing_is_half_written() {
     desk.bench(&["import", "bursts.csv", "--format", "azure"]).code(65).says("expected a column of that name");
     assert_eq!(desk.files(""), ["bad.csv", "bursts.csv", "own.jsonl"]);
 }
+
+const ROWS: &str = "{\"question\":\"one two three\",\"reply\":\"six seven\"}\n{\"question\":\"four five\",\"reply\":\"one two three four\"}\n\
+                    {\"question\":\"one two three\",\"reply\":\"again\"}\n";
+
+#[test]
+fn a_dataset_becomes_a_trace_of_lengths() {
+    let desk = Desk::new();
+    desk.write("rows.jsonl", ROWS);
+    let jsonl =
+        ["import", "rows.jsonl", "--format", "jsonl", "--column", "prompt=question", "--column", "answer=reply"];
+    let shown = desk.bench(&jsonl).code(0).shows("rows.jsonl: jsonl, 2 requests\n");
+    let shown = shown.shows("  rows      2 of 3 rows, 1 duplicate; counted with builtin\n");
+    let shown = shown.shows("arrivals  none: it has lengths alone");
+    shown
+        .shows("prompts   mean 2.50, p50 2, p99 3, 2 to 3 tokens")
+        .shows("answers   mean 3, p50 2, p99 4, 2 to 4 tokens");
+    let with = |more: &[&'static str]| jsonl.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
+    desk.bench(&with(&["-o", "lengths.jsonl.gz"])).code(0).says("wrote lengths.jsonl.gz");
+    let json = desk.bench(&["import", "lengths.jsonl.gz", "--json"]).code(0).json_lines().remove(0);
+    assert_eq!((&json["requests"], &json["input_tokens"]["mean"]), (&2.into(), &2.5.into()));
+    let json = desk.bench(&with(&["--json", "--output-tokens", "9"])).code(0).json_lines().remove(0);
+    assert_eq!(
+        (&json["requests"], &json["output_tokens"]["min"], &json["tokenizer"]),
+        (&2.into(), &9.into(), &"builtin".into())
+    );
+    assert_eq!(json["dataset"]["duplicate"], 1);
+    // And a scenario takes its lengths from it.
+    desk.write(
+        "scenario.toml",
+        "schema = 1\nname = \"lengths\"\n[backends.main]\nprotocol = \"openai-chat\"\nurl = \"sim:tiny\"\n\
+         [workloads.w]\nprompts = { kind = \"synthetic\" }\n\
+         tokens = { kind = \"trace\", path = \"lengths.jsonl.gz\", input_scale = 1, output_scale = 1, at_end = \"cycle\" }\n\
+         [[traffic]]\nname = \"base\"\nbackend = \"main\"\nworkload = \"w\"\n[load]\nkind = \"poisson\"\nrate_per_s = 1\n",
+    );
+    desk.bench(&["plan", "scenario.toml"]).code(0);
+}
+
+#[test]
+fn what_is_wrong_with_a_dataset_is_told() {
+    let desk = Desk::new();
+    desk.write("lines.txt", "one two\nthree\n");
+    desk.bench(&["import", "lines.txt", "--format", "lines"]).code(65).says("`--output-tokens N`");
+    desk.bench(&["import", "lines.txt", "--format", "lines", "--output-tokens", "5"])
+        .code(0)
+        .shows("lines, 2 requests");
+    desk.write("bad.jsonl", "{\"prompt\":\"x\",\"output_len\":3}\n{\"prompt\":7}\n");
+    desk.bench(&["import", "bad.jsonl", "--format", "jsonl"]).code(65).says("`bad.jsonl`, row 2").says("found `7`");
+    desk.bench(&["import", "absent.json", "--format", "sharegpt"]).code(78).says("cannot read `absent.json`");
+    desk.bench(&["import", "bad.jsonl", "--format", "jsonl", "--column", "prompt"]).code(64).says("`NAME=COLUMN`");
+    desk.bench(&["import", "bad.jsonl", "--format", "jsonl", "--column", "promt=x"]).code(64).says("`promt`");
+    desk.bench(&["import", "lines.txt", "--format", "lines", "--column", "prompt=x"]).code(64).says("`columns`");
+    desk.bench(&["import", "lines.txt", "--output-tokens", "5"]).code(64).says("name one with `--format`");
+    desk.bench(&["import", "lines.txt", "--format", "lines", "--block-tokens", "5"]).code(64).says("not datasets");
+}

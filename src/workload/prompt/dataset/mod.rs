@@ -17,6 +17,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::PromptsConfig;
 use super::texts::{Place, Texts};
 use crate::assets::Assets;
 use crate::protocol::{Message, Prompt};
@@ -35,6 +36,7 @@ mod sharegpt;
 pub(crate) mod source;
 mod stop;
 
+use config::DatasetView;
 use format::{Format, Layout};
 use row::{Bad, Recorded, Usable};
 use stop::Stop;
@@ -51,6 +53,23 @@ pub(crate) struct Selection {
     pub(crate) max_answer_tokens: u32,
     /// Whether a row is of use only with a recorded answer, because its length is asked for or filtered by.
     pub(crate) needs_answer: bool,
+}
+
+impl Selection {
+    /// What `view` selects; `needs_answer` where its lengths are asked for.
+    pub(crate) fn of(view: &DatasetView<'_>, needs_answer: bool) -> Self {
+        let (min_answer, max_answer) = view.answer_tokens;
+        Self {
+            path: view.path.to_owned(),
+            sha256: view.sha256.map(str::to_owned),
+            format: view.format.clone(),
+            min_input_tokens: view.input_tokens.0,
+            max_input_tokens: view.input_tokens.1,
+            min_answer_tokens: min_answer.unwrap_or(0),
+            max_answer_tokens: max_answer.unwrap_or(u32::MAX),
+            needs_answer: needs_answer || min_answer.or(max_answer).is_some(),
+        }
+    }
 }
 
 /// Why a dataset cannot be used.
@@ -232,6 +251,39 @@ pub(crate) struct Row {
     pub(crate) prompt: Prompt,
     pub(crate) prompt_tokens: u32,
     pub(crate) answer_tokens: Option<u32>,
+}
+
+/// The lengths of a dataset's rows, for whoever wants them without a scenario.
+#[derive(Debug)]
+pub struct DatasetRows(Dataset);
+
+impl DatasetRows {
+    /// Reads the rows of a dataset; `answers`: only those with a recorded answer are of use.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not the pinned one, holds a bad row or no usable one.
+    ///
+    /// # Panics
+    /// When `prompts` is no dataset.
+    pub fn read(
+        prompts: &PromptsConfig,
+        answers: bool,
+        assets: &Assets,
+        tokenizer: &dyn Tokenizer,
+    ) -> Result<Self, DatasetError> {
+        let view = prompts.dataset().expect("the caller has a dataset");
+        Ok(Self(Dataset::load(&Selection::of(&view, answers), assets, tokenizer)?))
+    }
+
+    /// What the file holds and what was left out.
+    pub fn stats(&self) -> &DatasetStats {
+        &self.0.stats
+    }
+
+    /// Tokens of each prompt and its recorded answer, in the order of the file.
+    pub fn lengths(&self) -> impl Iterator<Item = (u32, Option<u32>)> + '_ {
+        self.0.rows.iter().map(|row| (row.prompt_tokens, (row.answer_tokens > 0).then_some(row.answer_tokens)))
+    }
 }
 
 impl Dataset {

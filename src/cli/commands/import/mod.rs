@@ -1,4 +1,6 @@
-//! `bench import`: what a trace holds, and the same trace in the project's own format.
+//! `bench import`: what a trace or a dataset holds, and the same in the project's own format of traces.
+
+mod dataset;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -17,6 +19,7 @@ use crate::plan::render::number;
 use crate::trace::{
     FORMAT, Lengths, TraceError, TraceFormat, TraceHead, TraceKind, TraceSource, TraceStats, TraceWriter, read,
 };
+use dataset::Dataset;
 
 /// Characters of a plot.
 const COLUMNS: usize = 60;
@@ -49,6 +52,13 @@ impl From<TraceError> for Failed {
 
 fn import(args: &ImportArgs) -> Result<(), Failed> {
     let target = args.output.as_deref().map(|path| Target::new(path, args.force)).transpose()?;
+    if let Some(kind) = args.format.dataset() {
+        return import_dataset(args, kind, target.as_ref());
+    }
+    if args.tokenizer.is_some() || args.output_tokens.is_some() || !args.columns.is_empty() {
+        let message = "`--tokenizer`, `--column` and `--output-tokens` are about datasets: name one with `--format`";
+        return Err(Failed { exit: Exit::Usage, message: message.to_owned() });
+    }
     let source = TraceSource {
         path: args.file.display().to_string(),
         sha256: None,
@@ -62,12 +72,48 @@ fn import(args: &ImportArgs) -> Result<(), Failed> {
     })?;
     // Nothing is written before the whole trace was read: its head says how many requests follow.
     if let Some(target) = &target {
-        target.write(&args.file, &source, kind)?;
+        target.write(|out| target.rows(out, &args.file, &source, kind))?;
     }
     if args.json {
-        output::result(&machine(&source, kind, &stats).to_string());
+        output::result(&machine(&source.path, kind.format.name(), kind.block_tokens, &stats).to_string());
     } else {
-        output::result(&human(&source, kind, &stats));
+        output::result(&human(&source.path, kind.format.name(), kind.block_tokens, &stats));
+    }
+    if let Some(target) = target {
+        output::message(&format!("wrote {}", target.path.display()));
+    }
+    Ok(())
+}
+
+fn import_dataset(args: &ImportArgs, kind: &str, target: Option<&Target>) -> Result<(), Failed> {
+    if args.block_tokens.is_some() {
+        let message = "`--block-tokens` is about traces, not datasets".to_owned();
+        return Err(Failed { exit: Exit::Usage, message });
+    }
+    let dataset = Dataset::read(args, kind)?;
+    let mut stats = TraceStats::default();
+    dataset.trace().for_each(|row| stats.add(&row));
+    if let Some(target) = target {
+        let head = TraceHead {
+            format: FORMAT.to_owned(),
+            requests: Some(stats.requests()),
+            block_tokens: None,
+            source: Some(kind.to_owned()),
+        };
+        target.write(|out| {
+            let mut writer = TraceWriter::new(out, &head).map_err(|error| target.failed(&error))?;
+            dataset.trace().try_for_each(|row| writer.row(&row)).map_err(|error| target.failed(&error))
+        })?;
+    }
+    let (path, held) = (args.file.display().to_string(), dataset.stats());
+    if args.json {
+        let mut value = machine(&path, kind, None, &stats);
+        value["tokenizer"] = dataset.tokenizer().into();
+        value["dataset"] = json!(held);
+        output::result(&value.to_string());
+    } else {
+        let rows = format!("  rows      {held}; counted with {}", dataset.tokenizer());
+        output::result(&human(&path, kind, None, &stats).replacen('\n', &format!("\n{rows}\n"), 1));
     }
     if let Some(target) = target {
         output::message(&format!("wrote {}", target.path.display()));
@@ -104,7 +150,7 @@ impl Target {
     }
 
     /// Reads the trace again and writes it line by line.
-    fn rows<W: Write>(&self, out: W, file: &Path, source: &TraceSource, kind: TraceKind) -> Result<W, Failed> {
+    fn rows(&self, out: &mut dyn Write, file: &Path, source: &TraceSource, kind: TraceKind) -> Result<(), Failed> {
         let head = TraceHead {
             format: FORMAT.to_owned(),
             requests: Some(kind.rows),
@@ -123,7 +169,7 @@ impl Target {
             let message = format!("`{}` was changed while it was read; try again", source.path);
             return Err(Failed { exit: Exit::EnvironmentFailed, message });
         }
-        Ok(writer.into_inner())
+        Ok(())
     }
 
     fn failed(&self, error: &io::Error) -> Failed {
@@ -131,16 +177,20 @@ impl Target {
         Failed { exit: Exit::EnvironmentFailed, message }
     }
 
-    fn write(&self, file: &Path, source: &TraceSource, kind: TraceKind) -> Result<(), Failed> {
+    /// Writes what `rows` writes, all of it or nothing.
+    fn write(&self, rows: impl FnOnce(&mut dyn Write) -> Result<(), Failed>) -> Result<(), Failed> {
         let failed = |error: io::Error| self.failed(&error);
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut temporary = NamedTempFile::new_in(folder).map_err(failed)?;
         let out = BufWriter::new(temporary.as_file_mut());
         if self.gzip {
-            let packed = self.rows(GzEncoder::new(out, Compression::default()), file, source, kind)?;
+            let mut packed = GzEncoder::new(out, Compression::default());
+            rows(&mut packed)?;
             packed.finish().and_then(|mut out| out.flush()).map_err(failed)?;
         } else {
-            self.rows(out, file, source, kind)?.flush().map_err(failed)?;
+            let mut out = out;
+            rows(&mut out)?;
+            out.flush().map_err(failed)?;
         }
         temporary.as_file().sync_all().map_err(failed)?;
         let stored = if self.force {
@@ -152,12 +202,11 @@ impl Target {
     }
 }
 
-/// What the trace holds, as people read it.
-fn human(source: &TraceSource, kind: TraceKind, stats: &TraceStats) -> String {
-    let mut lines =
-        vec![format!("{}: {}, {} requests", source.path, kind.format.name(), number::count(stats.requests()))];
+/// What the trace or dataset holds, as people read it.
+fn human(path: &str, format: &str, block_tokens: Option<u32>, stats: &TraceStats) -> String {
+    let mut lines = vec![format!("{path}: {format}, {} requests", number::count(stats.requests()))];
     match (stats.span_s(), stats.rate_per_s(), stats.gap_cv()) {
-        (None, ..) => lines.push("  arrivals  none: the trace has lengths alone".to_owned()),
+        (None, ..) => lines.push("  arrivals  none: it has lengths alone".to_owned()),
         (Some(span), Some(rate), Some(cv)) => lines.push(format!(
             "  arrivals  {} per second over {}, gaps with a coefficient of variation of {cv:.2}",
             number::amount((rate * 1000.0).round() / 1000.0),
@@ -171,7 +220,7 @@ fn human(source: &TraceSource, kind: TraceKind, stats: &TraceStats) -> String {
             Some(lengths) => format!("  {name}   {}", tokens(lengths)),
         });
     }
-    if let (Some((blocks, repeated)), Some(size)) = (stats.blocks(), kind.block_tokens) {
+    if let (Some((blocks, repeated)), Some(size)) = (stats.blocks(), block_tokens) {
         lines.push(format!(
             "  blocks    {} of {size} tokens, {:.3} of them seen before",
             number::count(blocks),
@@ -236,8 +285,8 @@ fn plot(parts: &[u64]) -> String {
 }
 
 /// The same for programs.
-fn machine(source: &TraceSource, kind: TraceKind, stats: &TraceStats) -> serde_json::Value {
-    let mut value = json!({ "path": source.path, "format": kind.format.name(), "requests": stats.requests() });
+fn machine(path: &str, format: &str, block_tokens: Option<u32>, stats: &TraceStats) -> serde_json::Value {
+    let mut value = json!({ "path": path, "format": format, "requests": stats.requests() });
     let mut set = |key: &str, part: Option<serde_json::Value>| {
         if let Some(part) = part {
             value[key] = part;
@@ -250,7 +299,7 @@ fn machine(source: &TraceSource, kind: TraceKind, stats: &TraceStats) -> serde_j
     set("output_tokens", stats.output_tokens().map(|lengths| json!(lengths)));
     let blocks = |(blocks, repeated): (u64, u64)| {
         json!({
-            "block_tokens": kind.block_tokens, "blocks": blocks, "repeated": repeated,
+            "block_tokens": block_tokens, "blocks": blocks, "repeated": repeated,
             "repeated_share": repeated as f64 / blocks as f64,
         })
     };
@@ -261,7 +310,7 @@ fn machine(source: &TraceSource, kind: TraceKind, stats: &TraceStats) -> serde_j
 impl ImportFormat {
     fn trace(self) -> Option<TraceFormat> {
         match self {
-            Self::Auto => None,
+            Self::Auto | Self::Sharegpt | Self::Messages | Self::Jsonl | Self::List | Self::Lines | Self::Csv => None,
             Self::Bench => Some(TraceFormat::Bench),
             Self::Azure => Some(TraceFormat::Azure),
             Self::Mooncake => Some(TraceFormat::Mooncake),
