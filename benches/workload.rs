@@ -70,6 +70,32 @@ fn a_thousand_prompts_of_1000_tokens(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// The same with the tokenizer of Llama 3, where `.ci/tokenizers.sh install` has put it: texts are counted, not known.
+#[divan::bench(sample_count = 5)]
+fn a_hundred_prompts_of_1000_tokens_of_llama_3(bencher: Bencher<'_, '_>) {
+    let home = std::env::var_os("BENCH_E2E_HOME").map(std::path::PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cache/bench-e2e"))).unwrap_or_default();
+    let folder = home.join("tokenizers");
+    if !folder.join("installed").exists() {
+        eprintln!("SKIPPED: prompts of Llama 3: run .ci/tokenizers.sh install");
+        return;
+    }
+    let text = "schema = 1\nname = \"bench\"\n[backends.main]\nprotocol = \"openai-chat\"\nurl = \"sim:8b-h100\"\n\
+                [tokenizers.llama]\nkind = \"file\"\npath = \"llama3.json\"\n\
+                [workloads.w]\ntokenizer = \"llama\"\nprompts = { kind = \"synthetic\" }\n\
+                input_tokens = { kind = \"fixed\", value = 1000 }\noutput_tokens = { kind = \"fixed\", value = 100 }\n\
+                [[traffic]]\nname = \"a\"\nbackend = \"main\"\nworkload = \"w\"\n\
+                [load]\nkind = \"poisson\"\nrate_per_s = 100\n";
+    let scenario = toml::from_str(text).expect("the scenario of this benchmark is valid");
+    let traffic =
+        Traffic::build(&scenario, Seed::root(1), None, &Assets::new(folder)).expect("the file is a tokenizer");
+    bencher.counter(ItemsCount::new(100_u64)).bench_local(|| {
+        for index in 0..100 {
+            divan::black_box(prompt(&traffic, index));
+        }
+    });
+}
+
 #[divan::bench(sample_count = 5)]
 fn count_with_the_built_in_tokenizer(bencher: Bencher<'_, '_>) {
     let traffic = traffic("kind = \"poisson\"\nrate_per_s = 100");

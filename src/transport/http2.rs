@@ -284,12 +284,15 @@ fn broken(error: &hyper::Error, unanswered: bool) -> End {
         std::iter::successors(Some(error as &(dyn StdError + 'static)), |error: &&(dyn StdError + 'static)| {
             (*error).source()
         });
-    let rule = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
-        // What this side found wrong with the server's frames.
-        error.is_library() && !error.is_io()
-    });
+    let cause = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>()).last();
+    // What this side found wrong with the server's frames.
+    let rule = cause.is_some_and(|error| error.is_library() && !error.is_io());
+    // A server that ends one stream has taken its request, unless it says that it has not. Only a connection that ends leaves
+    // that open.
+    let refused = cause.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM));
+    let taken = cause.is_some_and(|error| error.is_reset() && error.is_remote()) && !refused;
     let detail = dial::describe(error);
-    match (rule, unanswered) {
+    match (rule, unanswered && !taken) {
         (true, _) => End::Of(BodyEnd::Malformed(detail)),
         (false, true) => End::Unanswered(detail),
         (false, false) => End::Of(BodyEnd::Cut(detail)),

@@ -6,6 +6,7 @@ mod answers;
 mod client;
 mod connections;
 mod floods;
+mod http2;
 mod points;
 mod script;
 mod stamps;

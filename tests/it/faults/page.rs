@@ -43,6 +43,8 @@ Further rules, each with tests of its own (`tests/it/faults`):
 - **Users of a closed loop who find no connection** ask less and less often: on top of the think time such a user waits 10 ms
   before its next turn, twice as long after each further failure in a row, at most 200 ms. Those turns are counted
   (`client.connections.backed_off`); latencies are none the better for it.
+- **A stream of HTTP/2 that the server resets** is `truncated`, and not sent again unless the server says that it did not take the
+  request (`REFUSED_STREAM`); the other streams of its connection go on.
 - **The timeout** runs from the first byte sent to the last byte received.
 - **Events that one read brought together** are counted as blurred but for the first; none is lost.
 - **A step of the wall clock** does not move a stamp: stamps around it are those of user space.

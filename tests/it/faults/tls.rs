@@ -21,10 +21,10 @@ use crate::apply::harness::{ONE_USER, World, scenario};
 use crate::support::scripted::{Conn, Scripted};
 
 /// An authority that nobody knows but those who are told.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,7 +32,7 @@ impl Authority {
     }
 
     /// A server with a certificate for this name.
-    fn server(&self, name: &str) -> Arc<ServerConfig> {
+    pub(super) fn server(&self, name: &str) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
@@ -43,7 +43,7 @@ impl Authority {
     }
 
     /// A place in which `bench` trusts it.
-    fn world(&self, scenario: &str) -> World {
+    pub(super) fn world(&self, scenario: &str) -> World {
         let mut world = World::new(scenario);
         world.write("authority.pem", &self.0.pem());
         let path = world.path("authority.pem");
