@@ -238,8 +238,10 @@ impl Servers {
                     model: probed.model.clone(),
                     timeout: backend.openai().timeout.get(),
                     version: version(backend),
+                    max_in_flight: class.load.as_ref().and_then(LoadConfig::max_in_flight).cloned(),
                     connections_ahead: {
-                        let bound = file.load.max_in_flight();
+                        let own = class.load.as_ref().and_then(LoadConfig::max_in_flight);
+                        let bound = own.or(file.load.max_in_flight());
                         let each = 1.0 / f64::from(u32::try_from(ready.roots.len()).unwrap_or(1));
                         match &class.load {
                             Some(load) => connections_ahead(load, bound, each),

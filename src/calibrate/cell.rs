@@ -200,6 +200,7 @@ async fn measure(
         model: "metronome".to_owned(),
         timeout: TIMEOUT,
         version: HttpVersion::Http1,
+        max_in_flight: None,
         connections_ahead: match &shape.plan {
             LoopPlan::Open { .. } => OPEN_LOOP_CONNECTIONS_AHEAD,
             LoopPlan::Closed(closed) => closed.users,

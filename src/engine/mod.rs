@@ -16,7 +16,7 @@ use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::Protocol;
 use crate::transport::{ClockSource, HttpVersion, StampFacts, Transport};
 use crate::units::Nanos;
-use crate::workload::load::{MaxInFlight, WhenFull};
+use crate::workload::load::MaxInFlight;
 use crate::workload::{self, Arrival, ClosedLoop, Content, History, Next};
 
 mod backlog;
@@ -103,6 +103,8 @@ pub struct Target {
     pub version: HttpVersion,
     /// Connections to open before the clock of the point starts, over all workers, to each of the addresses.
     pub connections_ahead: u32,
+    /// Bound on the requests of the class in flight.
+    pub max_in_flight: Option<MaxInFlight>,
 }
 
 /// Makes a transport for a worker, inside that worker's runtime.
@@ -117,7 +119,7 @@ pub struct Job {
     pub source: Arc<dyn Source>,
     /// One target per traffic class.
     pub targets: Arc<[Target]>,
-    /// Bound on requests in flight.
+    /// Bound on requests in flight, over all classes.
     pub max_in_flight: Option<MaxInFlight>,
     /// Longest drain after the window.
     pub drain_max: Nanos,
@@ -144,10 +146,6 @@ impl Job {
     /// Whether some class has sessions.
     fn has_sessions(&self) -> bool {
         (0..self.targets.len()).any(|class| u16::try_from(class).is_ok_and(|class| self.source.has_sessions(class)))
-    }
-
-    fn drops_when_full(&self) -> bool {
-        self.max_in_flight.as_ref().is_some_and(|bound| bound.when_full == WhenFull::Drop)
     }
 }
 

@@ -22,7 +22,8 @@ use crate::units::Nanos;
 #[derive(Debug)]
 pub(super) struct WorkerContext {
     pub(super) clock: PointClock,
-    pub(super) gate: Gate,
+    /// By class.
+    pub(super) gates: Arc<[Gate]>,
     pub(super) window: Arc<Window>,
     pub(super) transport: Box<dyn Transport>,
     pub(super) targets: Arc<[Target]>,
@@ -95,7 +96,7 @@ impl WorkerContext {
         let target = &self.targets[usize::from(prepared.class)];
         let admitted = tokio::select! {
             biased;
-            admitted = self.gate.admit() => admitted,
+            admitted = self.gates[usize::from(prepared.class)].admit() => admitted,
             why = self.cancel.cancelled() => {
                 stamps.end = Some(self.clock.now());
                 return self.timeline(&prepared, target, stamps, Answer::none(Outcome::Cancelled, why, None));

@@ -93,10 +93,10 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
     let (begin, began) = std::sync::mpsc::channel();
     let shared = Shared {
         window: Arc::new(Window::new(&job.plan)),
-        gate: Gate::new(
-            job.max_in_flight.as_ref().map(|bound| bound.limit),
-            job.drops_when_full(),
-            Arc::clone(&in_flight),
+        gates: Gate::all(
+            job.targets.iter().map(|target| target.max_in_flight.clone()),
+            job.max_in_flight.as_ref(),
+            &in_flight,
         ),
         cancel: Cancel::default(),
         no_more: CancellationToken::new(),
@@ -119,7 +119,7 @@ pub fn start(job: Job, stop: Stop, grace: Duration) -> Result<Running, EngineErr
 #[derive(Clone)]
 struct Shared {
     window: Arc<Window>,
-    gate: Gate,
+    gates: Arc<[Gate]>,
     cancel: Cancel,
     no_more: CancellationToken,
     timelines: backlog::Sender,
@@ -346,7 +346,7 @@ fn work(job: &Job, shared: &Shared, worker: usize, gun: Gun) -> Result<WorkerEnd
         };
         let context = Arc::new(WorkerContext {
             clock,
-            gate: shared.gate.clone(),
+            gates: Arc::clone(&shared.gates),
             window: Arc::clone(&shared.window),
             transport,
             targets: Arc::clone(&job.targets),

@@ -14,6 +14,7 @@ use crate::scenario::file::MeasureConfig;
 use crate::transport::{Cancel, Exchange, ExchangeFuture, NotConnected, Outgoing};
 use crate::units::HumanDuration;
 use crate::workload::WindowRule;
+use crate::workload::load::WhenFull;
 
 mod shapes;
 
@@ -156,6 +157,7 @@ fn job(plan: LoopPlan, script: &Script, workers: usize) -> Job {
             timeout: Duration::from_secs(5),
             version: HttpVersion::Http1,
             connections_ahead: 0,
+            max_in_flight: None,
         }]),
         max_in_flight: None,
         drain_max: 60_000 * MS,

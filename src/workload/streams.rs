@@ -72,9 +72,6 @@ pub(crate) fn check(scenario: &ScenarioFile) -> Vec<(Option<usize>, Problem)> {
         if class.weight.to_bits() != 1.0_f64.to_bits() {
             found("weight", "`weight` is a share of `[load]`; a class with a `load` of its own has none");
         }
-        if load.max_in_flight().is_some() {
-            found("load.max_in_flight", "the bound is one for all classes: set it in `[load]`");
-        }
         if load.split() != Split::default() {
             found("load.split", "one class needs no `split`");
         }

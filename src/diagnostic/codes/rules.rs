@@ -71,7 +71,7 @@ codes! {
         bad: "[load]\nkind = \"poisson\"\nrate_per_s = 5\nstages = [{ kind = \"linear\", to_per_s = 0, duration = \"30s\" }]",
         good: "[load]\nkind = \"poisson\"\nrate_per_s = 5\nstages = [{ kind = \"linear\", to_per_s = 20, duration = \"30s\" }]";
     CLASS_LOADS = "B0431", "loads of classes that do not fit together",
-        "A traffic class has either a `weight`, its share of `[load]`, or a `load` of its own. Loads of their own run side by side, so they are open loops; users, a `split` and `max_in_flight` stand in `[load]`. Without `[load]`, or with `kind = \"classes\"`, every class has its own.",
+        "A traffic class has either a `weight`, its share of `[load]`, or a `load` of its own. Loads of their own run side by side, so they are open loops; users and a `split` stand in `[load]`. Without `[load]`, or with `kind = \"classes\"`, every class has its own.",
         bad: "[load]\nkind = \"users\"\nusers = 4\n\n[[traffic]]\nname = \"base\"\n\n[[traffic]]\nname = \"batch\"\nbackend = \"main\"\nworkload = \"chat\"\nload = { kind = \"burst\", size = 10, every = \"30s\" }",
         good: "[[traffic]]\nname = \"base\"\n\n[[traffic]]\nname = \"batch\"\nbackend = \"main\"\nworkload = \"chat\"\nload = { kind = \"burst\", size = 10, every = \"30s\" }";
     SESSION = "B0440", "sessions that cannot be held",

@@ -66,7 +66,7 @@ pub enum Split {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaxInFlight {
-    /// Largest number of requests in flight over all classes.
+    /// Largest number of requests in flight: over all classes in `[load]`, of the class in a load of its own.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub limit: u32,
     /// What happens to a request that is due while the bound is reached.

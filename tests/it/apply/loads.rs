@@ -3,7 +3,7 @@
 use llm_bench::report::model::{PointReport, Report, Status};
 
 use super::harness::{World, scenario};
-use super::server::Server;
+use super::server::{Server, healthy};
 
 fn point(world: &World) -> PointReport {
     let ran = world.apply(&["--format", "json"]).expect(0);
@@ -30,6 +30,29 @@ fn classes_side_by_side_have_rates_of_their_own() {
     let offered = |class: &str| point.classes[class].rates.offered_per_s;
     assert_eq!((offered("all"), offered("batch"), point.rates.offered_per_s), (Some(20.0), Some(10.0), Some(30.0)));
     assert!(!point.sum_broken());
+}
+
+#[test]
+fn a_class_has_a_bound_of_its_own() {
+    let server = Server::start(|seen| {
+        if seen.method == "POST" {
+            std::thread::sleep(std::time::Duration::from_millis(400));
+        }
+        healthy(seen)
+    });
+    let text = scenario(&server.url(), "", "", "{ duration = \"2s\" }", "[errors]\nmax_share = 1.0\n").replace(
+        "workload = \"short\"\n\n",
+        "workload = \"short\"\nload = { kind = \"burst\", size = 20, \
+         max_in_flight = { limit = 2, when_full = \"drop\" } }\n\n\
+         [[traffic]]\nname = \"free\"\nbackend = \"main\"\nworkload = \"short\"\n\
+         load = { kind = \"burst\", size = 20 }\n\n",
+    );
+    let point = point(&World::new(&text));
+    let (bound, free) = (point.classes["all"].outcomes, point.classes["free"].outcomes);
+    assert_eq!((free.planned, free.completed), (20, 20), "{free:?}");
+    assert_eq!((bound.planned, bound.completed + bound.not_sent), (20, 20), "{bound:?}");
+    // Two at a time, of 20 that come at one instant.
+    assert!(bound.completed >= 2 && bound.not_sent >= 5, "{bound:?}");
 }
 
 #[test]

@@ -155,11 +155,6 @@ fn loads_that_do_not_fit_together_are_refused_with_their_key() {
         (own("a", CHAT), poisson, "`load`: no class is served by `[load]`"),
         (class("a", ""), none, "`traffic.a`: nothing says when its requests arrive"),
         (own("a", &format!("{CHAT} }}\nweight = 2 #")), none, "`traffic.a.weight`: `weight` is a share"),
-        (
-            own("a", &format!("{CHAT}, max_in_flight = {{ limit = 3 }}")),
-            none,
-            "`traffic.a.load.max_in_flight`: the bound is one",
-        ),
         (own("a", &format!("{CHAT}, split = \"exact\"")), none, "`traffic.a.load.split`"),
         (own("a", "kind = \"burst\", size = 3, grow_by = 1"), none, "`traffic.a.load.grow_by`: a single burst"),
     ];
