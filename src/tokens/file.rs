@@ -1,7 +1,7 @@
 //! Hugging Face `tokenizer.json` files, through the `tokenizers` crate.
 //!
-//! Counting takes about a microsecond a token: prompts are made ahead of a run and nothing is counted
-//! between two reads.
+//! Counting takes some microseconds a token. Prompts are made ahead of a run, texts whose counts add up are not counted one by
+//! one, and nothing is counted between two reads.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -117,7 +117,31 @@ fn find_pieces(inner: &HfTokenizer) -> Option<Pieces> {
     if pieces.first.is_empty() || pieces.next.len() < 2 {
         pieces = raw_pieces(inner, &vocabulary);
     }
+    pieces.additive = add_up(inner, &pieces);
     (!pieces.first.is_empty() && pieces.next.len() >= 2).then_some(pieces)
+}
+
+/// Steps through the pieces by which [`add_up`] puts them one after another.
+const STEPS: [usize; 3] = [1, 61, 1009];
+
+/// Whether the tokens of the pieces stay apart whatever follows what: tried with three neighbours of each. Merges reach
+/// across pieces where nothing splits the text before it is merged, as in a vocabulary of characters, and then soon show.
+/// A pair that slips through is found when prompts are counted again, one in a hundred.
+fn add_up(inner: &HfTokenizer, pieces: &Pieces) -> bool {
+    let (first, next) = (&pieces.first, &pieces.next);
+    if first.is_empty() || next.is_empty() {
+        return false;
+    }
+    let opened = first.iter().enumerate().all(|(number, first)| {
+        let next = &next[(number * STEPS[1]) % next.len()];
+        encode(inner, &format!("{first}{next}")).len() == 2
+    });
+    opened
+        && STEPS.iter().all(|step| {
+            let row = (0..next.len()).map(|number| &*next[(number * step) % next.len()]);
+            let text: String = std::iter::once(&*first[0]).chain(row).collect();
+            encode(inner, &text).len() == next.len() + 1
+        })
 }
 
 /// Adds the words that are one token alone, and those that are one token after another word.

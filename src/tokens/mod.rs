@@ -50,7 +50,7 @@ pub struct Pieces {
     pub first: Vec<Box<str>>,
     /// Pieces that may follow any piece, usually a word after a space.
     pub next: Vec<Box<str>>,
-    /// Whether counts add up by construction, so that a text of pieces need not be counted again.
+    /// Whether counts add up, by construction or as far as was tried, so that a text of pieces need not be counted again.
     pub additive: bool,
 }
 

@@ -89,6 +89,7 @@ fn exact(traffic: &Traffic, class: u16, requests: u64) -> u64 {
 fn at_least_999_of_1000(name: &str, template: bool) {
     let Some(folder) = provisioned() else { return };
     let traffic = traffic(&folder, name, template);
+    assert!(traffic.classes()[0].tokenizer.pieces().additive, "{name} keeps words apart");
     for (class, (prompts, _)) in (0..).zip(KINDS) {
         let requests = 1000;
         let found = exact(&traffic, class, requests);

@@ -86,7 +86,7 @@ proptest! {
 fn a_tokenizer_file_makes_exact_distinct_prompts() {
     let tokenizer = small_bpe();
     assert_eq!((tokenizer.name(), tokenizer.vocab_size()), ("small-bpe.json", 1500));
-    assert!(tokenizer.pieces().next.len() > 300 && !tokenizer.pieces().additive);
+    assert!(tokenizer.pieces().next.len() > 300 && tokenizer.pieces().additive, "spaces keep its words apart");
     let workloads = "[tokenizers.small]\nkind = \"file\"\npath = \"tokenizer/small-bpe.json\"\n\
                      [workloads.w]\ntokenizer = \"small\"\nprompts = { kind = \"synthetic\", shared_prefix_tokens = 2 }\n\
                      input_tokens = { kind = \"uniform\", min = 3, max = 300 }\n\
@@ -116,6 +116,7 @@ fn a_vocabulary_without_words_still_makes_exact_prompts() {
     let config = toml::from_str("kind = \"file\"\npath = \"t.json\"").unwrap();
     let tokenizer = tokens::load(&config, &Assets::new(folder.path())).unwrap();
     assert_eq!(tokenizer.count("ああああああ"), 6, "the file's truncation to 4 is off");
+    assert!(!tokenizer.pieces().additive, "あい is one token");
     let workloads = "[tokenizers.t]\nkind = \"file\"\npath = \"t.json\"\n[workloads.w]\ntokenizer = \"t\"\n\
                      prompts = { kind = \"synthetic\" }\ninput_tokens = { kind = \"fixed\", value = 50 }\n\
                      output_tokens = { kind = \"fixed\", value = 8 }\n";
