@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use llm_bench::measure::timeline::{Outcome, RequestId};
-use llm_bench::report::model::{Bodies, SessionsReport};
+use llm_bench::report::model::{Bodies, Report, SessionsReport};
 use llm_bench::report::requests::RequestRecord;
 
 use super::harness::{World, scenario};
+use super::server::Server;
 
 /// First messages of 64 tokens, answers of 48, further messages of 16: prompts of 64, 128, 192 and 256 tokens.
 fn chat(url: &str, load: &str, measure: &str, history: &str) -> String {
@@ -18,6 +19,11 @@ fn chat(url: &str, load: &str, measure: &str, history: &str) -> String {
         .replace("openai-completions", "openai-chat")
         .replace("value = 20", "value = 64")
         .replace("value = 4 }\n\n", "value = 48 }\n\n")
+}
+
+/// The same for a server of completions: the messages as one text.
+fn texts(scenario: &str) -> String {
+    scenario.replace("openai-chat", "openai-completions")
 }
 
 const USERS: &str = "[load]\nkind = \"users\"\nusers = 2\n";
@@ -114,4 +120,48 @@ fn a_failure_ends_its_session_and_is_counted() {
         let after = record.id.after();
         assert!(world.records().iter().all(|record| record.id != after), "{after:?} was never due");
     }
+}
+
+#[test]
+fn sessions_have_the_same_bodies_for_any_number_of_workers() {
+    let bodies = |workers: &str| {
+        let server = Server::healthy();
+        let world = World::new(&texts(&chat(&server.url(), ARRIVALS, "{ duration = \"2s\" }", "recorded")));
+        let (ran, applied) = world.apply_json(&["--workers", workers]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let mut bodies: Vec<Vec<u8>> =
+            server.seen().into_iter().filter(|seen| seen.method == "POST").map(|seen| seen.body).collect();
+        // The probe, and what came due: all twenty turns, unless the machine is so slow that some do after the window.
+        assert!(bodies.len() as u64 > applied.point().outcomes.planned);
+        bodies.sort();
+        bodies
+    };
+    let one = bodies("1");
+    for workers in ["2", "4"] {
+        let several = bodies(workers);
+        let (fewer, more) = if several.len() < one.len() { (&several, &one) } else { (&one, &several) };
+        assert!(fewer.iter().all(|body| more.binary_search(body).is_ok()), "{workers} workers send other bodies");
+    }
+}
+
+#[test]
+fn an_interrupted_session_loses_no_count_and_is_held_again() {
+    // Ten answers, then the server keeps the others back.
+    let (server, gate) = Server::gated(48, 10);
+    let world = World::new(&texts(&chat(&server.url(), USERS, "{ requests = 24 }", "recorded")));
+    let running = world.start(&[]);
+    gate.wait_for_one();
+    running.signal(nix::sys::signal::Signal::SIGINT);
+    running.says("stopping: no new requests");
+    gate.open();
+    let ran = running.wait();
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    let partial = world.stored("report.partial.json");
+    let report = Report::from_slice(&std::fs::read(&partial[0]).unwrap()).unwrap();
+    let point = &report.points[0];
+    assert!(!point.sum_broken() && point.outcomes.completed >= 10, "{:?}", point.outcomes);
+    assert!(point.sessions.unwrap().turns >= point.outcomes.completed, "{:?}", point.sessions);
+    let (ran, applied) = world.apply_json(&[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!((applied.point().outcomes.planned, applied.point().outcomes.completed), (24, 24));
 }
