@@ -119,11 +119,13 @@ pub fn start(
         without_descriptor: 0,
         without_port: 0,
         mask,
+        window_open: true,
+        failure: None,
     };
     thread::Builder::new()
         .name("bench-collect".to_owned())
         .spawn(move || {
-            engine::priority::after_workers();
+            engine::priority::behind_workers();
             // Closed without a clock when a worker could not be set up; the supervisor says why.
             let clock = running.began.recv().ok();
             let host = clock.and_then(|clock| watch_host(&running, clock, window_start));
@@ -145,31 +147,45 @@ struct Collector {
     without_descriptor: u64,
     without_port: u64,
     mask: Mask,
+    window_open: bool,
+    failure: Option<std::io::Error>,
 }
 
 impl Collector {
+    /// Folds all timelines of a point. A thread that gets only what nobody else uses does it as long as it keeps up; on a busy
+    /// machine that can be nothing at all, so this one takes over when much has piled up and when the workers are done.
     fn collect(mut self, timelines: &mut Timelines, window: &WindowView) -> std::io::Result<Self> {
-        // A record that cannot be written must not stop the reading: workers would wait for the
-        // channel and the measurement would change. The error is reported at the end.
-        let mut failure = None;
-        let mut open = true;
+        loop {
+            let aside = thread::scope(|scope| {
+                let aside = thread::Builder::new().name("bench-collect".to_owned()).spawn_scoped(scope, || {
+                    engine::priority::after_workers();
+                    self.fold(timelines, window, Timelines::is_pressed)
+                });
+                aside.map(|aside| aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            });
+            // Without a thread for it, it is done here.
+            let over = aside.unwrap_or(false) || self.fold(timelines, window, Timelines::is_empty);
+            if over {
+                break;
+            }
+        }
+        match self.failure {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Folds timelines until there are no more, which is true, or until `enough` of them.
+    fn fold(&mut self, timelines: &mut Timelines, window: &WindowView, enough: fn(&Timelines) -> bool) -> bool {
         while let Some(first) = timelines.blocking_recv() {
             let mut next = Some(first);
             let mut taken = 0;
-            while let Some(mut timeline) = next {
-                self.mask.timeline(&mut timeline);
-                correctness::check(&mut timeline);
-                if let (true, Some(end)) = (open, window.end()) {
-                    self.accumulator.close_window(end);
-                    open = false;
+            while let Some(timeline) = next {
+                self.take(timeline, window);
+                if enough(timelines) {
+                    return false;
                 }
-                self.count(&timeline);
-                if let Some(record) = self.accumulator.record(timeline)
-                    && failure.is_none()
-                {
-                    failure = self.writer.write(&record).err();
-                }
-                // A worker on the same core goes first. Its wake-up alone would not take the core from this thread.
+                // A worker on the same core goes first. Its wake-up alone need not take the core from this thread.
                 thread::yield_now();
                 taken += 1;
                 next = timelines.try_recv();
@@ -180,9 +196,23 @@ impl Collector {
                 thread::sleep(PAUSE);
             }
         }
-        match failure {
-            None => Ok(self),
-            Some(error) => Err(error),
+        true
+    }
+
+    fn take(&mut self, mut timeline: Timeline, window: &WindowView) {
+        self.mask.timeline(&mut timeline);
+        correctness::check(&mut timeline);
+        if let (true, Some(end)) = (self.window_open, window.end()) {
+            self.accumulator.close_window(end);
+            self.window_open = false;
+        }
+        self.count(&timeline);
+        if let Some(record) = self.accumulator.record(timeline)
+            && self.failure.is_none()
+        {
+            // What cannot be written must not stop the reading: workers would wait and the measurement would change. It is
+            // told at the end.
+            self.failure = self.writer.write(&record).err();
         }
     }
 

@@ -67,6 +67,16 @@ impl Timelines {
         self.taken(timeline)
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether what waits should be taken soon: half of the room is used up, or nothing more will come.
+    pub fn is_pressed(&self) -> bool {
+        self.room.available_permits() < ROOM / 2 || self.queue.is_closed()
+    }
+
     fn taken(&self, timeline: Option<Timeline>) -> Option<Timeline> {
         if let Some(timeline) = &timeline {
             self.room.add_permits(size(timeline) as usize);
@@ -122,8 +132,15 @@ mod tests {
             timeout(second, sender.send(timeline(0))).await.unwrap();
         }
         assert!(timeout(second, sender.send(timeline(0))).await.is_err(), "the 4097th waits");
-        assert!(timelines.try_recv().is_some());
+        assert!(timelines.try_recv().is_some() && timelines.is_pressed());
         timeout(second, sender.send(timeline(LEAST))).await.unwrap();
+        while timelines.try_recv().is_some() {}
+        assert!(timelines.is_empty() && !timelines.is_pressed());
+        let (other, mut over) = backlog();
+        other.send(timeline(3)).await;
+        drop(other);
+        assert!(over.is_pressed() && !over.is_empty(), "nothing more will come");
+        assert!(over.recv().await.is_some() && over.recv().await.is_none());
         drop(timelines);
         timeout(second, sender.send(timeline(0))).await.expect("nobody waits for a collector that is gone");
     }
