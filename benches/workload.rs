@@ -1,5 +1,5 @@
 //! What preparing a run costs: arrivals, prompts, counting. `cargo bench --bench workload`.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stderr)]
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};

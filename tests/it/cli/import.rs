@@ -108,6 +108,14 @@ fn a_dataset_becomes_a_trace_of_lengths() {
         (&2.into(), &9.into(), &"builtin".into())
     );
     assert_eq!(json["dataset"]["duplicate"], 1);
+    // A tokenizer of its own, whose counts are others.
+    let small = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tokenizer/small-bpe.json");
+    let json = desk.bench(&with(&["--json", "--tokenizer", small])).code(0).json_lines().remove(0);
+    assert_eq!(json["tokenizer"], "small-bpe.json");
+    assert!(json["input_tokens"]["max"].as_u64().unwrap() >= 3, "{json}");
+    desk.bench(&["import", "rows.jsonl", "--format", "jsonl", "--tokenizer", "rows.jsonl"])
+        .code(65)
+        .says("is not a usable tokenizer.json");
     // And a scenario takes its lengths from it.
     desk.write(
         "scenario.toml",
