@@ -111,7 +111,7 @@ impl DatasetFacts for NoDatasets {
 /// What the point `file` is expected to take.
 pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
     let classes = classes(file, datasets);
-    let loads = Loads::of(file, datasets.replay(file), |class| classes[class].service_s);
+    let loads = Loads::of(file, datasets.replay(file), |class| classes[class].visit());
     let warmup_s = loads.warmup_s;
     let (window_s, measured) = window(&file.phases.measure, &loads);
     let window_end_s = warmup_s + window_s;
@@ -179,7 +179,7 @@ pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
 
 /// Share of the requests of the measured window that each class is expected to get.
 pub fn class_shares(file: &ScenarioFile) -> Vec<f64> {
-    let loads = Loads::of(file, None, |_| NOMINAL_TTFT_S);
+    let loads = Loads::of(file, None, |_| Visit { turns: 1.0, service_s: NOMINAL_TTFT_S, pause_s: 0.0 });
     let (window_s, _) = window(&file.phases.measure, &loads);
     let mut shares = vec![0.0; file.traffic.len()];
     let alone = loads.streams.len() == 1;
@@ -212,7 +212,24 @@ struct Class<'a> {
     price: Option<&'a PriceConfig>,
 }
 
+/// What a user does between two pauses of its own: a request, or a session of several.
+#[derive(Clone, Copy)]
+struct Visit {
+    /// Requests.
+    turns: f64,
+    /// Nominal service time of each.
+    service_s: f64,
+    /// Pauses between them, all together.
+    pause_s: f64,
+}
+
 impl Class<'_> {
+    fn visit(&self) -> Visit {
+        let (turns, think_s) =
+            self.session.as_ref().map_or((1.0, 0.0), |session| (session.turns, session.think_time_s));
+        Visit { turns, service_s: self.service_s, pause_s: (turns - 1.0).max(0.0) * think_s }
+    }
+
     fn cost_usd(&self, requests: f64) -> Option<f64> {
         let price = self.price?;
         let per_request = self.input_tokens? * price.input_usd_per_million_tokens
@@ -285,13 +302,18 @@ struct Loads<'a> {
 }
 
 impl<'a> Loads<'a> {
-    fn of(file: &'a ScenarioFile, replay: Option<Replay>, service_s: impl Fn(usize) -> f64) -> Self {
+    fn of(file: &'a ScenarioFile, replay: Option<Replay>, visit: impl Fn(usize) -> Visit) -> Self {
         let warmup_s = seconds(file.phases.warmup);
         let streams = load_streams(file).into_iter().map(|LoadStream { load, shares, own }| {
-            let service_s = shares.iter().enumerate().map(|(class, share)| share * service_s(class)).sum();
+            let mean = |of: &dyn Fn(Visit) -> f64| -> f64 {
+                shares.iter().enumerate().map(|(class, share)| share * of(visit(class))).sum()
+            };
+            let service_s = mean(&|visit| visit.service_s);
+            let turns = mean(&|visit| visit.turns);
+            let visit_s = mean(&|visit| visit.turns * visit.service_s + visit.pause_s);
             // A trace is the common load's.
             let replay = replay.clone().filter(|_| own.is_none());
-            Arrivals { load, shares, replay, warmup_s, service_s }
+            Arrivals { load, shares, replay, warmup_s, service_s, turns, visit_s }
         });
         Self { streams: streams.collect(), warmup_s }
     }
@@ -342,6 +364,9 @@ struct Arrivals<'a> {
     warmup_s: f64,
     /// Nominal service time of the mean request.
     service_s: f64,
+    /// Requests of a user between two pauses of its own, and the time that they take with the pauses between them.
+    turns: f64,
+    visit_s: f64,
 }
 
 impl Arrivals<'_> {
@@ -412,7 +437,7 @@ impl Arrivals<'_> {
     /// Requests per second of all users together at the nominal service time.
     fn closed_rate_per_s(&self) -> f64 {
         let LoadConfig::Users(load) = self.load else { return 0.0 };
-        let free = f64::from(load.users) / (self.service_s + load.mean_think_s());
+        let free = f64::from(load.users) * self.turns / (self.visit_s + load.mean_think_s());
         let cap = load.max_in_flight.as_ref().map_or(f64::INFINITY, |cap| f64::from(cap.limit) / self.service_s);
         free.min(cap)
     }

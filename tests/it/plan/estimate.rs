@@ -63,6 +63,20 @@ fn windows_end_by_time_or_by_requests() {
 }
 
 #[test]
+fn users_who_talk_pause_between_turns_and_between_sessions() {
+    let talk = |load: &str| {
+        let session = "[workloads.chat.session]\nturns = { kind = \"fixed\", value = 4 }\nhistory = \"server\"\n\
+                       think_time_ms = { kind = \"fixed\", value = 650 }\n";
+        let text = edit(&with_axes(session), "kind = \"constant\"\nrate_per_s = 1", load);
+        estimate(&parse(&text).0, &NoDatasets).measure_requests
+    };
+    // A session takes four answers of 0.65 s and three pauses as long: 4.55 s. 13 users * 4 / 4.55 s * 10 s = 114.3.
+    assert_eq!(talk("kind = \"users\"\nusers = 13"), 114);
+    // And a pause before the next session: 13 * 4 / 5.2 s * 10 s = 100.
+    assert_eq!(talk("kind = \"users\"\nusers = 13\nthink_time = \"650ms\""), 100);
+}
+
+#[test]
 fn closed_loops_are_nominal() {
     // 13 users, 0.65 s an answer, no pause: 20 a second. Warm-up 40, window 200, drain 13.
     let users = of("kind = \"users\"\nusers = 13", "{ duration = \"10s\" }");
