@@ -293,6 +293,33 @@ fn closed_plan(users: u32, measure: &MeasureConfig) -> LoopPlan {
 }
 
 #[test]
+fn users_wait_for_a_collector_that_does_not_keep_up_and_are_late_then() {
+    const USERS: usize = 8;
+    // What may wait, and one more request of each user, whose timeline finds no room.
+    const MOST: usize = 4096 + USERS;
+    const UNREAD: Duration = Duration::from_millis(100);
+    let script = Script::taking(0);
+    let measure = MeasureConfig { duration: None, requests: Some(5000), ..MeasureConfig::default() };
+    let plan = closed_plan(USERS as u32, &measure);
+    let mut running = start(job(plan, &script, 1), Stop::default(), Duration::from_secs(5)).unwrap();
+    let sent = || script.bodies.lock().unwrap().len();
+    let began = std::time::Instant::now();
+    while sent() < MOST {
+        assert!(began.elapsed() < Duration::from_secs(120), "{} requests", sent());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(UNREAD);
+    assert_eq!(sent(), MOST, "nobody goes on while nobody reads");
+    let mut timelines = Vec::new();
+    while let Some(timeline) = running.timelines.blocking_recv() {
+        timelines.push(timeline);
+    }
+    assert_eq!(measured(&timelines).len(), 5000, "and none is lost");
+    let late = |timeline: &Timeline| timeline.stamps.dispatched.map_or(0, |at| at - timeline.stamps.intended);
+    assert!(timelines.iter().map(late).max() >= Some(UNREAD.as_nanos() as Nanos), "the wait shows as late dispatches");
+}
+
+#[test]
 fn closed_loop_users_wait_for_their_answers() {
     let script = Script::taking(10);
     let measure = MeasureConfig { duration: None, requests: Some(30), ..MeasureConfig::default() };

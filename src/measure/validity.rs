@@ -195,25 +195,32 @@ fn stamps_blurred(point: &PointReport, limits: &ValidityConfig) -> Option<Validi
 
 fn prompts_repeated(point: &PointReport) -> Option<ValidityReason> {
     let repeated = point.client.prompts_repeated;
-    #[allow(clippy::cast_precision_loss)]
-    (repeated > 0).then(|| ValidityReason {
-        code: PROMPTS_REPEATED.to_owned(),
-        state: ValidityState::Suspect,
-        message: format!("{repeated} prompts were sent more than once, so a prefix cache may have answered"),
-        observed: repeated as f64,
-        limit: 0.0,
-    })
+    any(
+        PROMPTS_REPEATED,
+        repeated,
+        format!("{repeated} prompts were sent more than once, so a prefix cache may have answered"),
+    )
 }
 
 fn prompts_miscounted(point: &PointReport) -> Option<ValidityReason> {
     let client = &point.client;
     let (counted, wrong) = (client.prompts_recounted, client.prompts_miscounted);
+    any(
+        PROMPTS_MISCOUNTED,
+        wrong,
+        format!("{wrong} of {counted} prompts that were counted once more have other lengths than reported"),
+    )
+}
+
+/// Suspect when there is any at all.
+fn any(code: &str, count: u64, message: String) -> Option<ValidityReason> {
     #[allow(clippy::cast_precision_loss)]
-    (wrong > 0).then(|| ValidityReason {
-        code: PROMPTS_MISCOUNTED.to_owned(),
+    let observed = count as f64;
+    (count > 0).then(|| ValidityReason {
+        code: code.to_owned(),
         state: ValidityState::Suspect,
-        message: format!("{wrong} of {counted} prompts that were counted once more have other lengths than reported"),
-        observed: wrong as f64,
+        message,
+        observed,
         limit: 0.0,
     })
 }
