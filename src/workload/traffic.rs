@@ -211,7 +211,9 @@ impl Traffic {
         let drawn = maker.prompts.draw(&Who { output_tokens: asked.unwrap_or(0), ..who });
         if number.is_multiple_of(RECOUNT_EVERY) {
             self.recounts.fetch_add(1, Ordering::Relaxed);
-            let miscounted = maker.counter.count(&drawn.prompt) != drawn.counted;
+            let counted = maker.counter.count(&drawn.prompt);
+            // No prompt has no tokens: what cannot be tokenised, or is refused by its chat template, was not counted at all.
+            let miscounted = counted != drawn.counted || counted == 0;
             self.miscounts.fetch_add(u64::from(miscounted), Ordering::Relaxed);
         }
         Content {

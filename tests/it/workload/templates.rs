@@ -117,3 +117,26 @@ fn classes_share_the_numbers() {
     assert_eq!(traffic.prompt_supplies().len(), 1);
     assert_eq!(traffic.prompt_supplies()[0].classes, [0, 1]);
 }
+
+#[test]
+fn a_conversation_that_its_template_refuses_is_a_miscount() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(data().join("tokenizer/small-bpe.json"), folder.path().join("t.json")).unwrap();
+    let template = "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('no system') }}\
+                    {% endif %}{{ message.content }}{% endfor %}";
+    std::fs::write(folder.path().join("t.jinja"), template).unwrap();
+    let miscounts = |system: &str| {
+        let row = format!("{{\"messages\":[{system}{{\"role\":\"user\",\"content\":\"one two\"}}]}}\n");
+        std::fs::write(folder.path().join("rows.jsonl"), row).unwrap();
+        let workload = "[tokenizers.t]\nkind = \"file\"\npath = \"t.json\"\nchat_template = \"t.jinja\"\n[workloads.w]\n\
+                        tokenizer = \"t\"\ncount = \"rendered\"\nprompts = { kind = \"messages\", path = \"rows.jsonl\" }\n\
+                        output_tokens = { kind = \"fixed\", value = 8 }\n";
+        let scenario = scenario(workload, ONE_CLASS, RATE, "");
+        let traffic = Traffic::build(&scenario, Seed::root(2), None, &Assets::new(folder.path())).unwrap();
+        (0..200).for_each(|index| drop(open(&traffic, index)));
+        traffic.recounts()
+    };
+    // One in a hundred is counted again: the first and the hundred-and-first.
+    assert_eq!(miscounts(""), (2, 0));
+    assert_eq!(miscounts("{\"role\":\"system\",\"content\":\"be brief\"},"), (2, 2));
+}
