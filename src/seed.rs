@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// Raised whenever the bytes a seed leads to change: bodies, lengths, arrival times, class draws.
 /// Part of every point digest.
-pub const GENERATOR_VERSION: u32 = 1;
+pub const GENERATOR_VERSION: u32 = 2;
 
 /// A node of the seed tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -81,6 +81,8 @@ pub fn transports(stamping: Stamping) -> TransportFactory {
 pub struct PromptFacts {
     /// Prompts that repeat unasked.
     pub repeated: u64,
+    /// Prompts that an earlier point of the run sent to the same server.
+    pub of_earlier_points: u64,
     /// Prompts that were tokenised once more, and those of them whose count was another.
     pub recounts: (u64, u64),
 }
@@ -315,6 +317,7 @@ fn facts(stats: &EngineStats, host: &HostFacts, zero_at: Timestamp, prompts: Pro
                 backed_off: stats.connections.backed_off,
             },
             prompts_repeated: prompts.repeated,
+            prompts_of_earlier_points: prompts.of_earlier_points,
             prompts_recounted: prompts.recounts.0,
             prompts_miscounted: prompts.recounts.1,
         },

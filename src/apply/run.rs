@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::held::{self, Chosen, RunMode};
 use super::point::{self, Measured, PromptFacts, Started};
+use super::sent::Sent;
 use super::servers::Servers;
 use super::{ApplyError, Event, Progress};
 use crate::assets::Assets;
@@ -27,8 +28,7 @@ use crate::store::runs;
 use crate::store::{GZIP, JSON, Kept, Spool, Store};
 use crate::transport::Stamping;
 use crate::units::Nanos;
-use crate::workload::{Content, History, Next, Traffic};
-use crate::workload::{DatasetStats, Library, TooLong};
+use crate::workload::{Content, DatasetStats, History, Library, Next, PointSeeds, TooLong, Traffic};
 
 /// Time workers get to start before the clock of a point does.
 const LEAD: Duration = Duration::from_millis(100);
@@ -172,6 +172,8 @@ struct Run<'a> {
     held: BTreeMap<String, PointReport>,
     /// Points whose unsalted prompts the servers may have seen lately.
     seen: Vec<String>,
+    /// Prompts that the points of this run have sent.
+    sent: Sent,
     servers: BTreeMap<String, crate::observe::server::ServerFacts>,
     kept: Option<Kept>,
     measured: usize,
@@ -201,6 +203,7 @@ impl<'a> Run<'a> {
             path,
             held,
             seen,
+            sent: Sent::default(),
             servers: BTreeMap::new(),
             kept: None,
             measured: 0,
@@ -224,7 +227,11 @@ impl<'a> Run<'a> {
             held: self.held.len(),
             location: self.store.location(&self.path.folder()),
         });
-        self.store_taken_over(continued, observer).await;
+        if continued {
+            self.take_in_sent()?;
+        } else {
+            self.store_taken_over(observer).await;
+        }
         let todo: Vec<usize> =
             wanted.iter().copied().filter(|index| !self.held.contains_key(&self.plan.points[*index].id)).collect();
         let mut partial = None;
@@ -234,11 +241,20 @@ impl<'a> Run<'a> {
         self.conclude(partial, stop.level() > StopLevel::Run).await
     }
 
-    /// Points of other runs become objects of this one, so that it is whole by itself.
-    async fn store_taken_over(&mut self, continued: bool, observer: &mut dyn FnMut(Event)) {
-        if continued {
-            return;
+    /// What this run sent before it was interrupted.
+    fn take_in_sent(&mut self) -> Result<(), ApplyError> {
+        for (index, point) in self.plan.points.iter().enumerate() {
+            if self.held.get(&point.id).is_some_and(|report| report.reused_from.is_none()) {
+                let file = self.file(index)?;
+                let seeds = self.seeds(index, &file)?;
+                self.sent.take_in(&file, &seeds);
+            }
         }
+        Ok(())
+    }
+
+    /// Points of other runs become objects of this one, so that it is whole by itself.
+    async fn store_taken_over(&mut self, observer: &mut dyn FnMut(Event)) {
         for (index, point) in self.plan.points.iter().enumerate() {
             let Some(report) = self.held.get(&point.id).cloned() else { continue };
             self.store_point(&report).await;
@@ -253,11 +269,7 @@ impl<'a> Run<'a> {
         stop: &Stop,
         observer: &mut dyn FnMut(Event),
     ) -> Result<Option<PointReport>, ApplyError> {
-        let files: Vec<ScenarioFile> = todo
-            .iter()
-            .map(|index| self.plan.point_scenario(*index))
-            .collect::<Result<_, _>>()
-            .map_err(|error| ApplyError::Internal(error.to_string()))?;
+        let files: Vec<ScenarioFile> = todo.iter().map(|index| self.file(*index)).collect::<Result<_, _>>()?;
         let mut servers = Servers::new(self.options.env.clone(), self.options.assets.clone())?;
         tokio::select! {
             biased;
@@ -295,7 +307,7 @@ impl<'a> Run<'a> {
             if limits.iter().all(Option::is_none) {
                 continue;
             }
-            let traffic = self.traffic(*index, file).await?;
+            let traffic = self.traffic(*index, file, &self.seeds(*index, file)?).await?;
             let longer = move || -> Vec<TooLong> {
                 let classes = (0..).zip(limits);
                 classes.filter_map(|(class, limit)| traffic.too_long(class, limit?)).collect()
@@ -310,13 +322,21 @@ impl<'a> Run<'a> {
         if found.is_empty() { Ok(()) } else { Err(ApplyError::TooLong(found)) }
     }
 
+    fn file(&self, index: usize) -> Result<ScenarioFile, ApplyError> {
+        self.plan.point_scenario(index).map_err(|error| ApplyError::Internal(error.to_string()))
+    }
+
+    fn seeds(&self, index: usize, file: &ScenarioFile) -> Result<PointSeeds, ApplyError> {
+        self.plan.point_seeds(index, file).map_err(|error| ApplyError::Internal(error.to_string()))
+    }
+
     /// The traffic of a point.
-    async fn traffic(&self, index: usize, file: &ScenarioFile) -> Result<Arc<Traffic>, ApplyError> {
-        let salt = self.path.run_id().to_owned();
-        let seed = self.plan.point_seed(index).map_err(|error| ApplyError::Internal(error.to_string()))?;
-        let (library, file) = (Arc::clone(&self.library), file.clone());
+    async fn traffic(&self, index: usize, file: &ScenarioFile, seeds: &PointSeeds) -> Result<Arc<Traffic>, ApplyError> {
+        // Of the point too: its classes may be those of the point before.
+        let salt = format!("{}/{}", self.path.run_id(), self.plan.points[index].id);
+        let (library, file, seeds) = (Arc::clone(&self.library), file.clone(), seeds.clone());
         // Loading a tokenizer or a dataset takes seconds: signals must be heard meanwhile.
-        let traffic = tokio::task::spawn_blocking(move || library.traffic(&file, seed, Some(&salt)))
+        let traffic = tokio::task::spawn_blocking(move || library.traffic(&file, &seeds, Some(&salt)))
             .await
             .map_err(|error| ApplyError::Internal(error.to_string()))??;
         Ok(Arc::new(traffic))
@@ -332,15 +352,18 @@ impl<'a> Run<'a> {
         observer: &mut dyn FnMut(Event),
     ) -> Result<Option<PointReport>, ApplyError> {
         let point = &self.plan.points[index];
-        let traffic = self.traffic(index, file).await?;
+        let seeds = self.seeds(index, file)?;
+        let traffic = self.traffic(index, file, &seeds).await?;
         let plan = loop_plan(&traffic);
         let job = self.job(file, &traffic, plan.clone(), servers)?;
         let spec = MeasureSpec { calibration: self.options.calibration.clone(), ..measure_spec(file, &traffic, &plan) };
         let records = self.spool.file(&self.records_path(&point.id)?)?;
         let bodies = traffic.is_server_dependent().then_some(Bodies::ServerDependent);
         let datasets = traffic.datasets().map(dataset_report).collect();
+        let sent_before = self.sent.take_in(file, &seeds);
         let repeats = Box::new(move |measured: &[u64]| PromptFacts {
             repeated: traffic.repeated_prompts(measured),
+            of_earlier_points: measured.iter().zip(sent_before).filter(|(_, sent)| *sent).map(|(n, _)| n).sum(),
             recounts: traffic.recounts(),
         });
         let expected = Duration::from_secs_f64(point.estimate.wall_s);

@@ -289,6 +289,7 @@ fn client_report(facts: &EngineFacts, pooled: &ClassTotals) -> ClientReport {
         without_descriptor: client.without_descriptor,
         without_port: client.without_port,
         prompts_repeated: client.prompts_repeated,
+        prompts_of_earlier_points: client.prompts_of_earlier_points,
         prompts_recounted: client.prompts_recounted,
         prompts_miscounted: client.prompts_miscounted,
         headroom: None,

@@ -74,6 +74,8 @@ pub struct ClientFacts {
     pub connections: Connections,
     /// Prompts sent more than once without being asked to, warm-up included.
     pub prompts_repeated: u64,
+    /// Prompts that an earlier point of the run had sent to the same server.
+    pub prompts_of_earlier_points: u64,
     /// Prompts that were tokenised once more, one in a hundred.
     pub prompts_recounted: u64,
     /// Those of them whose count was another than the one reported.
@@ -104,6 +106,7 @@ impl Default for ClientFacts {
             without_port: 0,
             connections: Connections::default(),
             prompts_repeated: 0,
+            prompts_of_earlier_points: 0,
             prompts_recounted: 0,
             prompts_miscounted: 0,
         }

@@ -194,12 +194,15 @@ fn stamps_blurred(point: &PointReport, limits: &ValidityConfig) -> Option<Validi
 }
 
 fn prompts_repeated(point: &PointReport) -> Option<ValidityReason> {
-    let repeated = point.client.prompts_repeated;
-    any(
-        PROMPTS_REPEATED,
-        repeated,
-        format!("{repeated} prompts were sent more than once, so a prefix cache may have answered"),
-    )
+    let (here, earlier) = (point.client.prompts_repeated, point.client.prompts_of_earlier_points);
+    let before = format!("{earlier} prompts are those of an earlier point of the run");
+    let message = match (here, earlier) {
+        (_, 0) => format!("{here} prompts were sent more than once"),
+        (0, _) => before,
+        _ => format!("{here} prompts were sent more than once, and {before}"),
+    };
+    let remedy = if earlier > 0 { "; `salt = \"point\"` gives each point its own" } else { "" };
+    any(PROMPTS_REPEATED, here + earlier, format!("{message}, so a prefix cache may have answered{remedy}"))
 }
 
 fn prompts_miscounted(point: &PointReport) -> Option<ValidityReason> {

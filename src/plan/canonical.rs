@@ -33,7 +33,7 @@ pub struct MissingDigest(pub String);
 pub struct Identity {
     /// SHA-256 of the canonical form, lower-case hex.
     pub digest: String,
-    /// Root of every draw of the point, lower-case hex.
+    /// Names the point in the seed tree, lower-case hex: what opens prompts with `salt = "point"`.
     pub seed: String,
 }
 
@@ -41,20 +41,11 @@ impl Identity {
     /// Digest and seed of the point that `canonical` describes.
     ///
     /// The seed hangs on everything but the scenario's own seed and how servers are reached: a point
-    /// keeps its requests when other points or axes come and go, and two servers get the same ones.
+    /// keeps it when other points or axes come and go, and two servers get the same one.
     pub fn of(canonical: &Value, root: u64) -> Self {
-        let mut unseeded = canonical.clone();
-        remove(&mut unseeded, "seed");
-        if let Some(backends) = unseeded.get_mut("backends").and_then(Value::as_object_mut) {
-            unaddressed(backends);
-        }
-        if let Some(traffic) = unseeded.get_mut("traffic") {
-            unaddressed_traffic(traffic);
-        }
-        let label = sha256_hex(to_string(&unseeded).as_bytes());
         Self {
             digest: sha256_hex(to_string(canonical).as_bytes()),
-            seed: Seed::root(root).child("point").child(&label).to_hex(),
+            seed: Seed::root(root).child("point").child(&label(canonical)).to_hex(),
         }
     }
 
@@ -62,6 +53,19 @@ impl Identity {
     pub fn id(&self) -> &str {
         &self.digest[..ID_LENGTH]
     }
+}
+
+/// Digest of a canonical form without the scenario's seed and how servers are reached: what draws hang on.
+pub(crate) fn label(canonical: &Value) -> String {
+    let mut unseeded = canonical.clone();
+    remove(&mut unseeded, "seed");
+    if let Some(backends) = unseeded.get_mut("backends").and_then(Value::as_object_mut) {
+        unaddressed(backends);
+    }
+    if let Some(traffic) = unseeded.get_mut("traffic") {
+        unaddressed_traffic(traffic);
+    }
+    sha256_hex(to_string(&unseeded).as_bytes())
 }
 
 /// The canonical form of a resolved point.

@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use crate::measure::timeline::{Phase, RequestId};
 use crate::scenario::file::ScenarioFile;
-use crate::seed::Seed;
 use crate::units::NANOS_PER_SEC;
-use crate::workload::{Arrival, Library, Traffic, WorkloadError};
+use crate::workload::{Arrival, Library, PointSeeds, Traffic, WorkloadError};
 
 /// Value of `format` in what this build writes.
 pub const DISTRIBUTIONS_FORMAT: &str = "bench.distributions/1";
@@ -112,18 +111,18 @@ pub struct HistogramBin {
     pub count: u64,
 }
 
-/// Draws the requests of the point `file`, whose generators hang on `seed`: no prompt is written, nothing is sent.
+/// Draws the requests of the point `file`, whose draws hang on `seeds`: no prompt is written, nothing is sent.
 ///
 /// # Errors
 /// Settings that make no sense, or a file that cannot be used.
 pub fn draw(
     file: &ScenarioFile,
     point: (&str, &BTreeMap<String, Value>),
-    seed: Seed,
+    seeds: &PointSeeds,
     library: &Library,
 ) -> Result<Distributions, WorkloadError> {
     // A salt changes words, never lengths or times.
-    let traffic = library.traffic(file, seed, Some("plan"))?;
+    let traffic = library.traffic(file, seeds, Some("plan"))?;
     let (requests, window_requests, arrivals) = match traffic.open() {
         Some(open) => {
             let window = open.window();

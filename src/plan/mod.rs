@@ -29,6 +29,7 @@ pub mod render;
 pub mod sample;
 pub mod saved;
 pub mod schema;
+pub mod seeds;
 pub mod state;
 
 pub use base::{AxisOrigin, AxisPatch, Base, ValueBase};

@@ -12,8 +12,10 @@ use crate::plan::canonical::{MissingDigest, canonical, point_changes, tree};
 use crate::plan::change::KeyChange;
 use crate::plan::identity::Identifier;
 use crate::plan::model::{Judgements, PLAN_FORMAT, Plan, Point, plan_digest};
+use crate::plan::seeds::point_seeds;
 use crate::scenario::file::ScenarioFile;
 use crate::seed::{GENERATOR_VERSION, Seed};
+use crate::workload::PointSeeds;
 
 /// Why a saved plan cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -120,17 +122,18 @@ impl Plan {
         Rebuilder::new(self).canonical(&self.points[index])
     }
 
-    /// The seed of the point at `index`.
+    /// What the requests of the point at `index` hang on; `file` is its complete scenario.
     ///
     /// # Errors
-    /// When it is not the hex form of a seed.
+    /// When its seed is not the hex form of one, or a digest is missing from `inputs`.
     ///
     /// # Panics
     /// When there is no such point.
-    pub fn point_seed(&self, index: usize) -> Result<Seed, SavedPlanError> {
+    pub fn point_seeds(&self, index: usize, file: &ScenarioFile) -> Result<PointSeeds, SavedPlanError> {
         let point = &self.points[index];
-        let fail = || SavedPlanError::Point { id: point.id.clone(), what: "its seed is not 64 hex digits".to_owned() };
-        Seed::from_hex(&point.seed).ok_or_else(fail)
+        let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
+        let seed = Seed::from_hex(&point.seed).ok_or_else(|| fail("its seed is not 64 hex digits".to_owned()))?;
+        point_seeds(file, seed, &self.inputs).map_err(|error| fail(error.to_string()))
     }
 
     /// Whether the input files are still those the plan was made with.

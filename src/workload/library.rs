@@ -16,6 +16,7 @@ use super::prompt::counting::Counter;
 use super::prompt::dataset::config::DatasetView;
 use super::prompt::dataset::{Dataset, DatasetStats, Selection};
 use super::prompt::number_words::NumberWordsSource;
+use super::seeds::PointSeeds;
 use super::traffic::Traffic;
 use crate::assets::Assets;
 use crate::scenario::file::{FileTokenizer, ScenarioFile, TokenizerConfig, WorkloadConfig};
@@ -41,18 +42,18 @@ impl Library {
         Self { assets, tokenizers: Mutex::default(), datasets: Mutex::default(), traces: Mutex::default() }
     }
 
-    /// The traffic of one point: `scenario` without axes. `run_salt` is what `salt = "run"` prompts open
-    /// with: any text that no other run has, such as the run id.
+    /// The traffic of one point: `scenario` without axes. Its draws hang on `seeds`; `run_salt` is what `salt = "run"`
+    /// prompts open with: any text that no other point of this or another run has.
     ///
     /// # Errors
     /// Settings that make no sense, or a file that cannot be used.
     pub fn traffic(
         &self,
         scenario: &ScenarioFile,
-        point_seed: Seed,
+        seeds: &PointSeeds,
         run_salt: Option<&str>,
     ) -> Result<Traffic, WorkloadError> {
-        Traffic::build_with(scenario, point_seed, run_salt, self)
+        Traffic::build_with(scenario, seeds, run_salt, self)
     }
 
     /// The tokenizer called `name` in `scenario`; `builtin` always exists.

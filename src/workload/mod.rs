@@ -2,7 +2,7 @@
 //! HTTP nor wall time.
 //!
 //! [`Traffic`] is built once per point and shared by all workers. Whatever it says about a request is a
-//! pure function of the point's seed and of who the request is, so the number of workers, the order in
+//! pure function of the seeds of the point and of who the request is, so the number of workers, the order in
 //! which they ask and what the server answers change nothing.
 
 mod closed;
@@ -17,6 +17,7 @@ mod open;
 mod permutation;
 pub mod prompt;
 mod ranks;
+mod seeds;
 pub mod session;
 mod split;
 pub(crate) mod streams;
@@ -32,6 +33,7 @@ pub use load::trace::Replay;
 pub use open::{OpenLoop, Schedule};
 pub use permutation::Permutation;
 pub use prompt::dataset::{DatasetError, DatasetRows, DatasetStats};
+pub use seeds::PointSeeds;
 pub use session::{History, Next};
 pub use streams::{LoadStream, load_streams};
 pub use traffic::{ClassInfo, PromptSupply, Traffic};

@@ -13,7 +13,7 @@ use super::length::{LengthConfig, Lengths};
 use super::prompt::dataset::Dataset;
 use super::prompt::order::RowOrder;
 use super::prompt::synthetic::{Synthetic, SyntheticSource};
-use super::prompt::{Drawn, PromptSource, PromptsConfig, Who, salt_text};
+use super::prompt::{Drawn, PromptSource, PromptsConfig, TextSeeds, Who, salt_text};
 use crate::measure::timeline::{Phase, RequestId};
 use crate::protocol::{Message, Prompt};
 use crate::seed::Seed;
@@ -239,9 +239,7 @@ struct Made {
 pub(crate) struct Parts<'a> {
     pub(crate) config: &'a SessionConfig,
     pub(crate) tokenizer: &'a Arc<dyn Tokenizer>,
-    pub(crate) class: &'a str,
-    /// The point's node for prompts.
-    pub(crate) seed: Seed,
+    pub(crate) seeds: TextSeeds,
     pub(crate) run_salt: Option<&'a str>,
 }
 
@@ -253,16 +251,13 @@ impl Sessions {
         input_tokens: &Arc<dyn Lengths>,
         output_tokens: &Arc<dyn Lengths>,
     ) -> Self {
-        let &Parts { config, tokenizer, class, seed, run_salt } = parts;
-        let source = |config: &Synthetic, law: &Arc<dyn Lengths>, seed: Seed, salt: Option<&str>| {
-            let lengths = LengthDraw::Alone {
-                law: Arc::clone(law),
-                seed: seed.child("class").child(class).child("input tokens"),
-            };
-            SyntheticSource::new(config, lengths, Arc::clone(tokenizer), class, seed, salt)
+        let &Parts { config, tokenizer, seeds, run_salt } = parts;
+        let source = |config: &Synthetic, law: &Arc<dyn Lengths>, seeds: TextSeeds, salt: Option<&str>| {
+            let lengths = LengthDraw::Alone { law: Arc::clone(law), seed: seeds.class.child("input tokens") };
+            SyntheticSource::new(config, lengths, Arc::clone(tokenizer), seeds, salt)
         };
         let plain = Synthetic { shared_prefix_tokens: 0, pool: None, ..prompts.clone() };
-        let node = seed.child("session");
+        let node = seeds.child("session");
         let system = (config.system_prompt_tokens > 0).then(|| {
             let length: Arc<dyn Lengths> = Arc::new(Fixed { value: config.system_prompt_tokens });
             let nobody = who(RequestId::Open { index: 0 }, 0, 0, 0);
@@ -273,7 +268,7 @@ impl Sessions {
         let next = config.next_input_tokens.as_ref().map_or_else(|| Arc::clone(input_tokens), without_file);
         let made = Made {
             system,
-            first: source(prompts, input_tokens, seed, first_salt),
+            first: source(prompts, input_tokens, seeds, first_salt),
             later: source(&plain, &next, node.child("later"), None),
             answers: source(&plain, output_tokens, node.child("answers"), None),
         };
@@ -292,14 +287,14 @@ impl Sessions {
     }
 
     fn new(parts: &Parts<'_>, script: Script) -> Self {
-        let &Parts { config, tokenizer, class, seed, .. } = parts;
+        let &Parts { config, tokenizer, seeds, .. } = parts;
         Self {
             turns: config.turns.as_ref().map(without_file),
             think_time_ms: config.think_time_ms.as_ref().map(without_file),
             history: config.history,
             script,
             tokenizer: Arc::clone(tokenizer),
-            seed: seed.child("session").child("class").child(class),
+            seed: seeds.class.child("session").child("draws"),
         }
     }
 

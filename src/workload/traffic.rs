@@ -20,8 +20,9 @@ use super::prompt::number_words::{DISTINCT, NumberWordsSource};
 use super::prompt::order::RowOrder;
 use super::prompt::synthetic::{SyntheticSource, distinct_prompts};
 use super::prompt::trace::TraceSource;
-use super::prompt::{Need, PromptSource, PromptsConfig, Salt, Who};
+use super::prompt::{Need, PromptSource, PromptsConfig, Salt, TextSeeds, Who};
 use super::ranks::Ranks;
+use super::seeds::PointSeeds;
 use super::session::{History, Next, Parts, Sessions, Turn};
 use super::split::{ClassSplit, unreachable_classes};
 use super::streams::{self, common_weights, load_streams};
@@ -34,8 +35,8 @@ use crate::scenario::file::{BackendConfig, ScenarioFile, TrafficConfig, Workload
 use crate::seed::Seed;
 use crate::tokens::Tokenizer;
 
-/// The traffic of one point. Shared by all workers; every answer is a pure function of the point's seed
-/// and of who the request is.
+/// The traffic of one point. Shared by all workers; every answer is a pure function of the seeds of
+/// the point and of who the request is.
 #[derive(Debug)]
 pub struct Traffic {
     infos: Vec<ClassInfo>,
@@ -113,23 +114,23 @@ impl Pace {
 }
 
 impl Traffic {
-    /// The traffic of `scenario`, a point: its axes are not looked at. Loads every tokenizer and dataset
-    /// it names; a plan of several points goes through one [`Library`] instead.
+    /// The traffic of `scenario`, a point: its axes are not looked at. All draws hang on `seed`, whatever the settings.
+    /// Loads every tokenizer and dataset it names; a plan goes through one [`Library`] instead.
     ///
     /// # Errors
     /// Settings that make no sense, or a file that cannot be used.
     pub fn build(
         scenario: &ScenarioFile,
-        point_seed: Seed,
+        seed: Seed,
         run_salt: Option<&str>,
         assets: &Assets,
     ) -> Result<Self, WorkloadError> {
-        Self::build_with(scenario, point_seed, run_salt, &Library::new(assets.clone()))
+        Self::build_with(scenario, &PointSeeds::under(seed, scenario), run_salt, &Library::new(assets.clone()))
     }
 
     pub(super) fn build_with(
         scenario: &ScenarioFile,
-        seed: Seed,
+        seeds: &PointSeeds,
         run_salt: Option<&str>,
         library: &Library,
     ) -> Result<Self, WorkloadError> {
@@ -140,13 +141,13 @@ impl Traffic {
         let weights = common_weights(scenario);
         let total: f64 = weights.iter().sum();
         let split = if total > 0.0 {
-            ClassSplit::new(scenario.load.split(), &weights, seed.child("class"))
+            ClassSplit::new(scenario.load.split(), &weights, seeds.load.child("class"))
         } else {
             // Nobody shares a load: it deals nothing out.
-            ClassSplit::only(0, seed.child("class"))
+            ClassSplit::only(0, seeds.load.child("class"))
         };
-        let pace = pace(scenario, seed, &split, library)?;
-        let mut builder = Builder { library, scenario, seed, run_salt, split: &split, pace: &pace, uses: Vec::new() };
+        let pace = pace(scenario, seeds, &split, library)?;
+        let mut builder = Builder { library, scenario, seeds, run_salt, split: &split, pace: &pace, uses: Vec::new() };
         library.load_tokenizers(scenario);
         builder.load_datasets()?;
         let (mut infos, mut classes, mut supplies) = (Vec::new(), Vec::new(), Vec::new());
@@ -488,23 +489,26 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
     problems
 }
 
-fn pace(scenario: &ScenarioFile, seed: Seed, split: &ClassSplit, library: &Library) -> Result<Pace, WorkloadError> {
+fn pace(
+    scenario: &ScenarioFile,
+    seeds: &PointSeeds,
+    split: &ClassSplit,
+    library: &Library,
+) -> Result<Pace, WorkloadError> {
     let warmup_end = scenario.phases.warmup.nanos();
     let rule = WindowRule::new(&scenario.phases.measure, warmup_end);
     if let LoadConfig::Users(users) = &scenario.load {
-        return Ok(Pace::Closed(ClosedLoop::new(users, rule, seed)));
+        return Ok(Pace::Closed(ClosedLoop::new(users, rule, seeds.load)));
     }
     let mut replay = library.replay_of(scenario)?;
-    let arrivals = seed.child("arrivals");
     let stream = |stream: streams::LoadStream<'_>| {
         let replayed = if stream.own.is_none() { replay.take().map(Process::Trace) } else { None };
         let process = replayed.or_else(|| stream.load.process(warmup_end));
         let process = process.expect("checked: side by side are open loops, and a trace is the common load");
         match stream.own {
-            None => Stream { process, seed: arrivals, split: split.clone() },
+            None => Stream { process, seed: seeds.load.child("arrivals"), split: split.clone() },
             Some(class) => {
-                // By name: neither the other classes nor their order move its times.
-                let seed = arrivals.child("class").child(&scenario.traffic[class].name);
+                let seed = seeds.classes[class].child("arrivals");
                 Stream { process, seed, split: ClassSplit::only(class as u16, seed) }
             }
         }
@@ -517,7 +521,7 @@ fn pace(scenario: &ScenarioFile, seed: Seed, split: &ClassSplit, library: &Libra
 struct Builder<'a> {
     library: &'a Library,
     scenario: &'a ScenarioFile,
-    seed: Seed,
+    seeds: &'a PointSeeds,
     run_salt: Option<&'a str>,
     split: &'a ClassSplit,
     pace: &'a Pace,
@@ -557,7 +561,7 @@ impl Builder<'_> {
         let addresses = config.addresses().count();
         let weights = if config.url_weights.is_empty() { vec![1; addresses] } else { config.url_weights.clone() };
         let ranks = if class.load.is_some() {
-            Ranks::new(ClassSplit::only(0, self.seed), vec![true])
+            Ranks::new(ClassSplit::only(0, self.seeds.load), vec![true])
         } else {
             let shares = |other: &TrafficConfig| other.load.is_none() && other.backend == class.backend;
             Ranks::new(self.split.clone(), self.scenario.traffic.iter().map(shares).collect())
@@ -574,6 +578,12 @@ impl Builder<'_> {
                 && if own { other == usize::from(index) } else { class.load.is_none() }
         };
         traffic.iter().enumerate().map(spelled).collect()
+    }
+
+    /// The classes whose prompts are those of the trace that the common load replays: they share the texts of its blocks.
+    fn replaying(&self) -> Vec<bool> {
+        let replaying = |class: &TrafficConfig| matches!(self.workload(class).prompts, PromptsConfig::Trace(_));
+        self.scenario.traffic.iter().map(replaying).collect()
     }
 
     fn load_datasets(&mut self) -> Result<(), WorkloadError> {
@@ -606,13 +616,15 @@ impl Builder<'_> {
             };
             // Sessions never recur, in whatever phase: warm-up has no rows of its own.
             let warmup = if used.dataset.stats.mean_turns.is_some() { Some(0) } else { warmup };
-            let mut seed = self.seed.child("dataset").child(&used.dataset.stats.path);
-            let (mut split, mut counted) = (self.split.clone(), used.classes.clone());
-            if let Some(class) = used.own {
-                seed = seed.child("class").child(&self.scenario.traffic[usize::from(class)].name);
+            let (seed, split, counted) = match used.own {
                 // Every request of its stream draws a row.
-                (split, counted) = (ClassSplit::only(0, seed), vec![true]);
-            }
+                Some(class) => {
+                    let seed = self.seeds.classes[usize::from(class)];
+                    (seed, ClassSplit::only(0, seed), vec![true])
+                }
+                None => (self.seeds.of_classes(&used.classes), self.split.clone(), used.classes.clone()),
+            };
+            let seed = seed.child("dataset");
             used.order = Some(RowOrder::new(used.draw, used.dataset.len(), seed, warmup, measured));
             used.ranks = Some(Arc::new(Ranks::new(split, counted)));
         }
@@ -646,10 +658,16 @@ impl Builder<'_> {
     ) -> Result<(ClassInfo, Class, Option<PromptSupply>), WorkloadError> {
         let workload = self.workload(config);
         let tokenizer = self.library.tokenizer(self.scenario, &workload.tokenizer)?;
-        let salt = self.run_salt.filter(|_| workload.prompts.salt() == Salt::Run);
-        let node = self.seed.child("workload");
+        let of_point = self.seeds.point.to_hex();
+        let salt = match workload.prompts.salt() {
+            Salt::None => None,
+            Salt::Point => Some(of_point.as_str()),
+            Salt::Run => self.run_salt,
+        };
         let used = self.uses.iter().find(|used| used.classes[usize::from(index)]);
-        let class_seed = node.child("class").child(&config.name);
+        let class_seed = self.seeds.classes[usize::from(index)];
+        let shared = if config.load.is_some() { class_seed } else { self.seeds.load };
+        let seeds = TextSeeds { class: class_seed, shared };
         let output = self.library.lengths(workload, Side::Output, class_seed)?;
         if let Some(rows) = output.as_ref().and_then(LengthDraw::rows) {
             self.check_rows(config, rows)?;
@@ -674,7 +692,7 @@ impl Builder<'_> {
                 let supply = distinct_prompts(prompts, lengths.bounds(), tokenizer.pieces())
                     .map(|distinct| PromptSupply { classes: vec![index], distinct });
                 let mean = lengths.mean();
-                let source = SyntheticSource::new(prompts, lengths, Arc::clone(&tokenizer), &config.name, node, salt)
+                let source = SyntheticSource::new(prompts, lengths, Arc::clone(&tokenizer), seeds, salt)
                     .counted(counter.clone())
                     .map_err(setting)?;
                 (Box::new(source), mean, supply)
@@ -683,7 +701,13 @@ impl Builder<'_> {
                 let replay = self.pace.replay().expect("checked: prompts of a trace have a load that replays it");
                 let (input, answer) = replay.mean_lengths()?;
                 mean_output_tokens = mean_output_tokens.or(Some(answer));
-                let source = TraceSource::new(replay.clone(), counter.clone(), &config.name, node, salt);
+                let source = TraceSource::new(
+                    replay.clone(),
+                    counter.clone(),
+                    class_seed,
+                    self.seeds.of_classes(&self.replaying()),
+                    salt,
+                );
                 // What repeats, repeats in the trace.
                 (Box::new(source), input, None)
             }
@@ -693,15 +717,14 @@ impl Builder<'_> {
                 let longest_output = output.as_ref().map_or(0, |lengths| lengths.bounds().1);
                 let mean = lengths.mean();
                 let counter = counter.clone();
-                let source =
-                    SyntheticSource::framed(template, lengths, longest_output, counter, &config.name, node, salt);
+                let source = SyntheticSource::framed(template, lengths, longest_output, counter, seeds, salt);
                 (Box::new(source.map_err(setting)?), mean, None)
             }
             (PromptsConfig::NumberWords(prompts), None) => {
-                let seed = if config.load.is_some() { class_seed } else { node };
+                let spelled = self.spelled(index);
+                let seed = if config.load.is_some() { class_seed } else { self.seeds.of_classes(&spelled) };
                 let source = NumberWordsSource::new(prompts, &*tokenizer, counter.clone(), seed, salt);
                 let mean = source.mean_tokens();
-                let spelled = self.spelled(index);
                 let warmup = match self.pace {
                     Pace::Open(open) => sum(&open.window().warmup_by_class, &spelled),
                     Pace::Closed(_) => 0,
@@ -717,8 +740,7 @@ impl Builder<'_> {
         let sessions = match &workload.session {
             None => None,
             Some(session) => {
-                let parts =
-                    Parts { config: session, tokenizer: &tokenizer, class: &config.name, seed: node, run_salt: salt };
+                let parts = Parts { config: session, tokenizer: &tokenizer, seeds, run_salt: salt };
                 let law = |law: &Option<LengthConfig>| law.as_ref().map(|law| self.library.law(law)).transpose();
                 let (input, output) = (law(&workload.input_tokens)?, law(&workload.output_tokens)?);
                 match (&workload.prompts, used, &input, &output) {
@@ -757,7 +779,7 @@ impl Builder<'_> {
             ranks: used.and_then(|used| used.ranks.clone()).or_else(|| {
                 let spelled = matches!(workload.prompts, PromptsConfig::NumberWords(_));
                 let (split, counted) = match config.load {
-                    Some(_) => (ClassSplit::only(0, node), vec![true]),
+                    Some(_) => (ClassSplit::only(0, class_seed), vec![true]),
                     None => (self.split.clone(), self.spelled(index)),
                 };
                 spelled.then(|| Arc::new(Ranks::new(split, counted)))

@@ -14,6 +14,7 @@ mod digest;
 mod estimate;
 mod expand;
 mod saved;
+mod seeds;
 mod state;
 
 /// A scenario with an axis; the tests change it by replacing text.

@@ -63,10 +63,10 @@ fn distributions(file: &PlanFile, point: &str, args: &PlanArgs, env: &Env) -> Re
         })?,
     };
     let scenario = file.plan.point_scenario(index).map_err(|error| internal(&error.to_string()))?;
-    let seed = file.plan.point_seed(index).map_err(|error| internal(&error.to_string()))?;
+    let seeds = file.plan.point_seeds(index, &scenario).map_err(|error| internal(&error.to_string()))?;
     let library = Library::new(file.assets.clone());
     let place = (points[index].id.as_str(), &points[index].coordinates);
-    let drawn = draw(&scenario, place, seed, &library).map_err(|error| {
+    let drawn = draw(&scenario, place, &seeds, &library).map_err(|error| {
         output::message(&format!("error: {error}"));
         Exit::ScenarioInvalid
     })?;

@@ -139,6 +139,9 @@ fn throttling_busy_cores_and_repeated_prompts() {
     let repeated = |count| with_client(|facts| facts.client.prompts_repeated = count);
     assert_eq!(codes(&repeated(0)), []);
     assert_eq!(codes(&repeated(1)), suspect(PROMPTS_REPEATED));
+    let earlier = |count| with_client(|facts| facts.client.prompts_of_earlier_points = count);
+    assert_eq!(codes(&earlier(0)), []);
+    assert_eq!(codes(&earlier(1)), suspect(PROMPTS_REPEATED));
     let miscounted = |count| {
         with_client(|facts| {
             facts.client.prompts_recounted = 9;

@@ -83,6 +83,9 @@ pub struct ClientReport {
     /// Prompts sent more than once without being asked to.
     #[serde(default)]
     pub prompts_repeated: u64,
+    /// Prompts that an earlier point of the run had sent to the same server.
+    #[serde(default)]
+    pub prompts_of_earlier_points: u64,
     /// Prompts that were tokenised once more, whole, one in a hundred of those made.
     #[serde(default)]
     pub prompts_recounted: u64,

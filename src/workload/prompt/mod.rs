@@ -81,7 +81,7 @@ impl PromptsConfig {
         }
     }
 
-    /// Whether each run opens its prompts with a mark of its own.
+    /// Whether prompts open with a mark of their run or their point.
     pub fn salt(&self) -> Salt {
         match self {
             Self::Synthetic(config) => config.salt,
@@ -118,15 +118,34 @@ impl PromptsConfig {
     }
 }
 
-/// Whether each run opens its prompts with a mark of its own.
+/// Whether prompts open with a mark of their run or their point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Salt {
-    /// The same prompts in every run: comparable, but a server's prefix cache may have seen them.
+    /// The same prompts in every run, and in every point that has the same load, workload and class: comparable, but a
+    /// server's prefix cache may have seen them.
     #[default]
     None,
-    /// A salt drawn for each run opens every prompt and is recorded in the report.
+    /// A salt of its own opens every prompt of a point, the same in every run: no point sends what another one sent.
+    Point,
+    /// A salt of its own opens every prompt of a point, another one in every run. The report has the run it is made from.
     Run,
+}
+
+/// The nodes that texts of one kind hang on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TextSeeds {
+    /// Of the class.
+    pub(crate) class: Seed,
+    /// Of all that share its load, whose requests have numbers of one row: itself, with a load of its own.
+    pub(crate) shared: Seed,
+}
+
+impl TextSeeds {
+    /// The nodes of texts that are another thing, called `label`.
+    pub(crate) fn child(self, label: &str) -> Self {
+        Self { class: self.class.child(label), shared: self.shared.child(label) }
+    }
 }
 
 /// Makes the prompts of one class.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::counting::Counter;
 use super::pool::{Pool, PrefixPool};
 use super::template::{Frame, Template};
-use super::{Drawn, PromptSource, SALT_PIECES, Salt, Who, pick, salt_pieces, salt_text};
+use super::{Drawn, PromptSource, SALT_PIECES, Salt, TextSeeds, Who, pick, salt_pieces, salt_text};
 use crate::protocol::Prompt;
 use crate::seed::Seed;
 use crate::tokens::{Pieces, Tokenizer};
@@ -36,7 +36,7 @@ pub struct Synthetic {
     /// Prefixes that the prompts of the class draw from, instead of the one of `shared_prefix_tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PrefixPool>,
-    /// Whether each run opens its prompts with a mark of its own.
+    /// Whether prompts open with a mark: of their point (`"point"`), or of their run and point (`"run"`).
     #[serde(default)]
     pub salt: Salt,
 }
@@ -68,7 +68,7 @@ impl Synthetic {
                 "`pool` and `shared_prefix_tokens` exclude each other; a pool of 1 prefix is the same".to_owned(),
             );
         }
-        let salt = if self.salt == Salt::Run { SALT_PIECES as u32 } else { 0 };
+        let salt = if self.salt != Salt::None { SALT_PIECES as u32 } else { 0 };
         let (least, tokens) = (pool.tokens.saturating_add(salt), pool.tokens);
         let salted = if salt > 0 { format!(", after a salt of {salt}") } else { String::new() };
         (least >= shortest).then(|| {
@@ -99,7 +99,7 @@ pub(crate) struct SyntheticSource {
     text_seeds: [Seed; 3],
     /// What tells the short texts of each phase of this class from those of others.
     kinds: [u64; 3],
-    /// Node that all classes share, for the numbering of short texts.
+    /// Node that the classes of one load share, for the numbering of short texts.
     short_seed: Seed,
     run_salt: Option<String>,
     /// Piece numbers of the salt; none without a salt.
@@ -133,22 +133,21 @@ impl Framed {
 }
 
 impl SyntheticSource {
-    /// A source for class `name`. `seed` is the point's node for prompts.
+    /// A source for one class.
     pub(crate) fn new(
         config: &Synthetic,
         lengths: LengthDraw,
         tokenizer: Arc<dyn Tokenizer>,
-        name: &str,
-        seed: Seed,
+        seeds: TextSeeds,
         run_salt: Option<&str>,
     ) -> Self {
         let salt = run_salt.map_or_else(Vec::new, |salt| salt_pieces(salt, &*tokenizer));
-        let class_seed = seed.child("class").child(name);
+        let TextSeeds { class: class_seed, shared: all } = seeds;
         let mut rng = class_seed.child("shared prefix").rng();
         // Numbers of `next`; the piece that opens a text is reduced to its list when it is used.
         let choices = tokenizer.pieces().next.len();
         let shared = (0..config.shared_prefix_tokens).map(|_| pick(&mut rng, choices)).collect();
-        let short_seed = run_salt.map_or(seed.child("short"), |salt| seed.child("short").child(salt));
+        let short_seed = run_salt.map_or(all.child("short"), |salt| all.child("short").child(salt));
         let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
         let kinds = text_seeds.map(|seed| seed.child("kind").rng().next_u64() & KIND_MASK);
         let pool = config.pool.as_ref().map(|pool| Pool::new(pool, class_seed.child("prefix pool")));
@@ -192,7 +191,7 @@ impl SyntheticSource {
         Ok(self)
     }
 
-    /// A source for class `name` whose prompts are `template` around words.
+    /// A source for one class whose prompts are `template` around words.
     ///
     /// # Errors
     /// When the template alone is as long as the shortest prompt. `longest_output` is the most tokens that are asked of
@@ -202,8 +201,7 @@ impl SyntheticSource {
         lengths: LengthDraw,
         longest_output: u32,
         counter: Counter,
-        name: &str,
-        seed: Seed,
+        seeds: TextSeeds,
         run_salt: Option<&str>,
     ) -> Result<Self, Problem> {
         let tokenizer = Arc::clone(counter.tokenizer());
@@ -211,7 +209,7 @@ impl SyntheticSource {
         let (shortest, _) = lengths.bounds();
         // The prompt opens with the salt, so the words need none.
         let plain = Synthetic { shared_prefix_tokens: 0, pool: None, salt: Salt::None };
-        let mut source = Self::new(&plain, lengths, tokenizer, name, seed, None).counted(counter)?;
+        let mut source = Self::new(&plain, lengths, tokenizer, seeds, None).counted(counter)?;
         let framed = Framed { frame: template.frame(), salt };
         let (before, after) = framed.texts(longest_output);
         let least = source.counter.count_text(&format!("{before}{}{after}", source.tokenizer.pieces().first[0]));

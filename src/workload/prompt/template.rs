@@ -14,7 +14,7 @@ pub struct Template {
     /// asked of the answer. A brace is written twice: `{{`, `}}`.
     #[schemars(length(min = 1))]
     pub template: String,
-    /// Whether each run opens its prompts with a mark of its own.
+    /// Whether prompts open with a mark: of their point (`"point"`), or of their run and point (`"run"`).
     #[serde(default)]
     pub salt: Salt,
 }

@@ -1,7 +1,7 @@
 //! Prompts of a trace: as long as its rows, and sharing what its blocks share.
 //!
 //! A row that names blocks becomes the text of these blocks, one after another, the last one cut to the length of
-//! the prompt. The text of a block is a function of the point's seed and the block's id alone, so two prompts
+//! the prompt. The text of a block is a function of the seeds of the replaying classes and the block's id alone, so two prompts
 //! begin alike exactly as far as their ids do, and a server's prefix cache sees the hit rate of the trace. What
 //! no id covers is text of the request's own. A trace that is replayed again has other blocks in each pass: its
 //! hit rate, not that of a cache that has seen everything.
@@ -21,8 +21,8 @@ use crate::workload::load::trace::Replay;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TracePrompts {
-    /// Whether each run has other texts than the one before. `"run"` keys the text of every block, so that prompts
-    /// keep their lengths and what they share.
+    /// Whether each point (`"point"`), or each point of each run (`"run"`), has other texts: it keys the text of every
+    /// block, so that prompts keep their lengths and what they share.
     #[serde(default)]
     pub salt: Salt,
 }
@@ -40,13 +40,13 @@ pub(crate) struct TraceSource {
 }
 
 impl TraceSource {
-    /// A source for class `name`. `seed` is the point's node for prompts.
-    pub(crate) fn new(replay: Replay, counter: Counter, name: &str, seed: Seed, run_salt: Option<&str>) -> Self {
+    /// A source for one class. `blocks` is the node that the classes of the replay have in common.
+    pub(crate) fn new(replay: Replay, counter: Counter, class: Seed, blocks: Seed, run_salt: Option<&str>) -> Self {
         let salted = |seed: Seed| run_salt.map_or(seed, |salt| seed.child("salt").child(salt));
-        let class_seed = salted(seed.child("class").child(name));
+        let class_seed = salted(class);
         let text_seeds = ["warmup", "measure", "drain"].map(|phase| class_seed.child("text").child(phase));
         let block_tokens = replay.trace().kind().block_tokens.unwrap_or(u32::MAX) as usize;
-        Self { replay, counter, block_tokens, block_seed: salted(seed.child("blocks")), text_seeds }
+        Self { replay, counter, block_tokens, block_seed: salted(blocks.child("blocks")), text_seeds }
     }
 
     /// Piece numbers of the blocks of a row, cut to `length`, and the rest from the request's own words.

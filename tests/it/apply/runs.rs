@@ -7,7 +7,7 @@ use llm_bench::measure::timeline::RequestId;
 use llm_bench::report::model::{JudgedBy, PlanRef, Report};
 use serde_json::Value;
 
-use super::harness::{ONE_USER, World, scenario, sweep};
+use super::harness::{ANY_CLIENT, ONE_USER, World, scenario, sweep};
 use super::server::Server;
 
 const SIM: &str = "sim:tiny?jitter=0";
@@ -266,4 +266,68 @@ fn the_same_server_gets_the_same_plan_and_bodies_in_two_runs() {
         start = server.bodies().len();
     }
     assert!(salted[0].iter().all(|body| !salted[1].contains(body)));
+}
+
+/// Two classes with loads of their own, of which one is swept: the other sends in each point what it sent in the one before.
+#[test]
+fn prompts_that_an_earlier_point_sent_make_a_point_suspect() {
+    let server = Server::healthy();
+    let text = format!(
+        r#"
+schema = 1
+name = "beside"
+[backends.main]
+protocol = "openai-completions"
+url = "{}"
+[workloads.w]
+prompts = {{ kind = "synthetic" }}
+input_tokens = {{ kind = "fixed", value = 20 }}
+output_tokens = {{ kind = "fixed", value = 2 }}
+[[traffic]]
+name = "swept"
+backend = "main"
+workload = "w"
+load = {{ kind = "constant", rate_per_s = 10 }}
+[[traffic]]
+name = "beside"
+backend = "main"
+workload = "w"
+load = {{ kind = "constant", rate_per_s = 20 }}
+[phases]
+warmup = "0s"
+measure = {{ duration = "500ms" }}
+{ANY_CLIENT}
+[[sweep]]
+axis = "traffic.swept.load.rate_per_s"
+values = [10, 12]
+"#,
+        server.url()
+    );
+    let world = World::new(&text);
+    let found = |report: &Report| -> Vec<(u64, bool)> {
+        let suspected = |point: &llm_bench::report::model::PointReport| {
+            point.validity.reasons.iter().any(|reason| reason.code == "prompts_repeated")
+        };
+        report.points.iter().map(|point| (point.client.prompts_of_earlier_points, suspected(point))).collect()
+    };
+    // 0, 50, … 450 ms: ten requests of the class beside.
+    assert_eq!(found(&measures(&world, &[], 0, 2)), [(0, false), (10, true)]);
+    let bodies = |server: &Server, start: usize| -> BTreeMap<String, usize> {
+        server.settle();
+        let mut counts = BTreeMap::new();
+        for body in server.bodies().split_off(start) {
+            *counts.entry(format!("{body:?}")).or_default() += 1;
+        }
+        counts
+    };
+    // Ten are sent twice, and not one of the class that is swept.
+    let twice = bodies(&server, 0).values().filter(|sent| **sent == 2).count();
+    assert!(twice >= 10, "{twice}");
+    for salt in ["point", "run"] {
+        let start = server.bodies().len();
+        world.edit("{ kind = \"synthetic\"", &format!("{{ salt = \"{salt}\", kind = \"synthetic\""));
+        assert_eq!(found(&measures(&world, &["--run-id", salt], 0, 2)), [(0, false), (0, false)], "{salt}");
+        assert_eq!(bodies(&server, start).values().filter(|sent| **sent > 1).count(), 0, "{salt}");
+        world.edit(&format!("salt = \"{salt}\", "), "");
+    }
 }

@@ -187,9 +187,9 @@ fn golden_canonical_form() {
     let plan = plan(SCENARIO);
     assert_eq!(canonical::to_string(&plan.canonical_point(1).unwrap()), golden.trim_end());
     assert_eq!(plan.points[1].digest, sha256_hex(golden.trim_end().as_bytes()));
-    assert_eq!(plan.points[1].digest, "064c249b83a06d6b5f7fecbed187553c91232430bc2b65f0858e113499b7d27d");
-    assert_eq!(plan.points[1].seed, "848e5006c94b2720b0c53ecc7409c01e44ca20cbc39f970ea45561cbb8b4dded");
-    assert_eq!(plan.digest, "b3a49f74fdc271d06fdb0d803388c44ce13b63cdf1f3938ddaafc24520870681");
+    assert_eq!(plan.points[1].digest, "55d57d929d5d6a48bb1cc8db82126c12e10650cf48b17bf2ae36b9de9763127f");
+    assert_eq!(plan.points[1].seed, "95e8719bcb0cfa71ccad92a978df894beca2c5f14d24531c3544533ce55e33d7");
+    assert_eq!(plan.digest, "b46eff1740eb65de7bebee1959b61ba31d1d6862632a63def242c13a06998d07");
 }
 
 #[test]

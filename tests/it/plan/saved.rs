@@ -22,8 +22,11 @@ fn a_saved_plan_is_the_plan() {
         let loaded = Plan::load(&made.to_json()).unwrap();
         assert_eq!(loaded, made);
         for index in 0..made.points.len() {
-            assert_eq!(loaded.point_scenario(index).unwrap(), made.point_scenario(index).unwrap());
-            assert_eq!(loaded.point_seed(index).unwrap().to_hex(), made.points[index].seed);
+            let file = made.point_scenario(index).unwrap();
+            assert_eq!(loaded.point_scenario(index).unwrap(), file);
+            let seeds = loaded.point_seeds(index, &file).unwrap();
+            assert_eq!(seeds, made.point_seeds(index, &file).unwrap());
+            assert_eq!(seeds.point.to_hex(), made.points[index].seed);
         }
     }
 }

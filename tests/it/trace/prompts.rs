@@ -7,7 +7,7 @@ use llm_bench::measure::timeline::{Phase, RequestId};
 use llm_bench::scenario::file::ScenarioFile;
 use llm_bench::seed::{GENERATOR_VERSION, Seed, hex};
 use llm_bench::tokens::builtin;
-use llm_bench::workload::{Content, Library, Traffic};
+use llm_bench::workload::{Content, Library, PointSeeds, Traffic};
 use sha2::{Digest, Sha256};
 
 use super::chats;
@@ -27,7 +27,9 @@ fn replay(workload: &str, path: &str, more: &str) -> ScenarioFile {
 
 fn build(scenario: &ScenarioFile, seed: u64, salt: Option<&str>) -> Traffic {
     let library = Library::new(Assets::new(super::data("..")));
-    library.traffic(scenario, Seed::root(seed), salt).unwrap_or_else(|error| panic!("{error}"))
+    library
+        .traffic(scenario, &PointSeeds::under(Seed::root(seed), scenario), salt)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn mooncake() -> ScenarioFile {
@@ -125,9 +127,13 @@ fn what_no_block_covers_is_of_the_request_alone() {
     std::fs::write(folder.path().join("t"), [head, &row("[7,8]"), &row("[7,8]"), &row("[]")].concat()).unwrap();
     let library = Library::new(Assets::new(folder.path()));
     // All at one instant: a loop would never end, unless it says when it begins again.
-    let endless = library.traffic(&replay(REPLAY, "t", "time_scale = 2"), Seed::root(1), None);
+    let of = |settings| {
+        let scenario = replay(REPLAY, "t", settings);
+        library.traffic(&scenario, &PointSeeds::under(Seed::root(1), &scenario), None)
+    };
+    let endless = of("time_scale = 2");
     assert!(endless.unwrap_err().to_string().contains("`load.to`: all requests of this part arrive at one instant"));
-    let traffic = library.traffic(&replay(REPLAY, "t", "to = \"1s\""), Seed::root(1), None).unwrap();
+    let traffic = of("to = \"1s\"").unwrap();
     let all = requests(&traffic, 0..3);
     let alike = |a: usize, b: usize| words(&all[a]).iter().zip(words(&all[b])).take_while(|(a, b)| *a == b).count();
     // 16 of 30 tokens have an id. The 14 others are the same once in 4096 to the 14th.
@@ -184,11 +190,11 @@ fn the_same_trace_and_seed_give_the_same_requests() {
         hex(&hasher.finalize())
     };
     let scaled = replay(REPLAY, "traces/azure.csv", "time_scale = 0.3\nfrom = \"100ms\"");
-    assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
+    assert_eq!(GENERATOR_VERSION, 2, "new digests belong to a new generator version");
     assert_eq!(
         [digest(&build(&mooncake(), 42, None), 100), digest(&build(&scaled, 42, None), 20)],
         [
-            "66ca61c6eddbd987e00e4ad3fe2f327883945d8e6adb670d12a891a396be4dbe",
+            "df5d4e2d5b7302abc5c5f3acae4f8babe16aab5a2ffae53f54b3e78f5c845577",
             "33504819eacee0061eb28b0b6c74efd48f5df7edc76d8aef84f52e03ec592906"
         ]
     );
@@ -200,7 +206,7 @@ fn the_published_mooncake_trace_keeps_its_hit_share() {
     let Some(path) = file("mooncake_synthetic_trace.jsonl") else { return };
     let library = Library::new(Assets::new(path.parent().unwrap()));
     let scenario = replay(REPLAY, "mooncake_synthetic_trace.jsonl", "");
-    let traffic = library.traffic(&scenario, Seed::root(1), None).unwrap();
+    let traffic = library.traffic(&scenario, &PointSeeds::under(Seed::root(1), &scenario), None).unwrap();
     let whole = trace(&std::fs::read(&path).unwrap());
     // The first 400 of 3993 requests: six million tokens of text. What they share is counted by ids, too.
     let mut known = HashSet::new();

@@ -7,7 +7,7 @@ use llm_bench::assets::Assets;
 use llm_bench::measure::timeline::{Phase, RequestId};
 use llm_bench::protocol::Prompt;
 use llm_bench::seed::{GENERATOR_VERSION, Seed, hex};
-use llm_bench::workload::{Content, History, Library, Traffic};
+use llm_bench::workload::{Content, History, Library, PointSeeds, Traffic};
 use sha2::{Digest, Sha256};
 
 use super::{data, scenario};
@@ -204,7 +204,7 @@ fn digest_of(library: &Library, classes: &str, load: &str) -> String {
     let trace = if load == MOONCAKE { "[workloads.trace]\nprompts = { kind = \"trace\" }\n" } else { "" };
     let scenario =
         scenario(&format!("{WORKLOADS}{trace}"), classes, load, "warmup = \"2s\"\nmeasure = { duration = \"20s\" }");
-    let traffic = library.traffic(&scenario, Seed::root(42), None).unwrap();
+    let traffic = library.traffic(&scenario, &PointSeeds::under(Seed::root(42), &scenario), None).unwrap();
     let mut hasher = Sha256::new();
     match (traffic.open(), traffic.closed()) {
         (Some(open), _) => {
@@ -316,18 +316,18 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
     ];
     let pinned = [
         ("constant, fixed", "51723d463379213cfe835501bda3adcffa875de9405a3da7befc352d2f94a893"),
-        ("poisson, uniform", "e5f71a6c6e71895516f3d50e10c27e9f1f51793d51c0729644c6198cb0f091ae"),
-        ("gamma, normal", "9ea8373395b0c3c35f9826383830237f29cbb742ed9ff086617804a15430ce09"),
-        ("burst, lognormal", "c14d368f71af10e88db843f5fdf38c16a0d3b3bb545f524971a2bcb43936f1b7"),
+        ("poisson, uniform", "f224b2d4cc7b3b1481cffa5e326bb218dba9db385592f3863cfadae364e39ec1"),
+        ("gamma, normal", "7f45fbafc8049b40c57ff51d95db694c0d74d6ea108b0bba44b99d265caa1f33"),
+        ("burst, lognormal", "f6acd52f33890943cd7875b4dacdc4ac966238083bc8385ad283cc9a5b513b0b"),
         ("constant, zipf", "2a452a6b36ef39bf04df34af30d62a283cfd90831a59fb1688a6165470bbe7cf"),
-        ("constant, gamma", "e983b0221189fd9e272a1f501e8dc74e32f34423b2a4d0fe28f550a449c0f7f7"),
-        ("constant, histogram", "476aa5c88b31d510b2e8c5fcbad5b207a3e908331faa67873e2ffa0c41fbd00d"),
+        ("constant, gamma", "09386b1450d56b1effbb933f5accca6ecc7c5761a8f0c8390637ad1c385fdba6"),
+        ("constant, histogram", "d4c1ffeb79d300723bdc8737578497012190ee3345b5fce242bf41578de8f467"),
         ("constant, pairs", "8409812bc80aa9766f1270482231e67e20d59b40d3e07ad1795e85cd3c855b2a"),
         ("users, ratio", "e6b26f21da981d1d51aee3585bdec14d992d46826bdd23c1430c1344ea6dd88e"),
-        ("users, sharegpt", "7e07c5e431c6dfa5bb4ea7998f73487faa7e0a0c6d88cbe401f248b8ae0cf7b2"),
-        ("poisson, all drawn", "b897f32e86b2a9c08b68d622dcbcbb7e1aaff34a06efa0650f5b55cb8add859f"),
-        ("poisson, all exact", "80874f3b06536e512fe6ae2d63a5315da9213b2189f6b9caf79ff24dc13fc180"),
-        ("weibull, uniform", "e5bd4df93e9835fbca2758535aaf059fb13847003342a34abb359d3c672c40ad"),
+        ("users, sharegpt", "f7bcd3c0aaf052a797de8d3d2e4ff8602b42e6ccec9db8d3b3061ade16886213"),
+        ("poisson, all drawn", "e7ad870d3af83fc0f64a1cbc864413f995517913fab9effd87675aae643956af"),
+        ("poisson, all exact", "7870821cff67039adf5e5b6eb99dc27de4c332a5e9cd6822a0c1671a0468cb4e"),
+        ("weibull, uniform", "180acf9660f9cc0a1b9df0e605b2a18c9ac0e0e2d2a3cf3c9423fb4acda34df0"),
         ("poisson stages", "9746fbe715da9d47d589df2db1c0bb9b5c2fe76ee196d6ac51558253df0bf4f7"),
         ("gamma stages", "fe68d3db07b30c5cb768097f3cd7c6f7ec5ccb0296a2e056585958d8403d815d"),
         ("constant stages", "3ccc44b45eb4331b4bafec4ca8286b9506673488bb746fe19a71a412674ef1fc"),
@@ -335,23 +335,23 @@ fn the_same_scenario_and_seed_give_the_same_requests() {
         ("users, stages", "b9e2a4ba4a2d1b7119f7643585cf8df99c4a2d57d17d732ae1f04bf320737ddb"),
         ("users, uniform pauses", "a7461743f1fef8181fb947f431e90cc7c973c4f9fd5f0758552f1383b4599ece"),
         ("users, lognormal pauses", "0fc73a972efe9715371cdc926d6dda54f588379e0ee1b7ce415cc4429c9d495a"),
-        ("side by side", "8b475415fd318cc4b631fc75fbe373ad571aac80dd6af6a8ccc28ac5abef42fb"),
-        ("users, all exact", "cef684e1679d709f17b50213d0e36722b695ce7b50f4d328b18394eda1d1cf13"),
-        ("poisson, pool", "39eeda4dbcda3919c1e6f287ab6dbc4235ecc5ef126189a29f80944613021b69"),
+        ("side by side", "f1acadbf8a89908d83ff560a1d4e6d5b4a30158b079b7473ed74fc979a13324c"),
+        ("users, all exact", "b1a61de36f8af22925e9394c5ce872bc0fd7f7dd6d9b3d1202886c782b91e137"),
+        ("poisson, pool", "814ffaaf9f9af5b4fca4e9303557cc4759ab8ffa77d8392c8a98809d5d06f95d"),
         ("poisson, rendered", "1681875c73c325b697d94569a7341139ee1514da7ebbdf8674e798dca5ae12d0"),
         ("poisson, template", "42ee179cb02582521a129ba65baef97215b0de6388af1f08a4d87cdddca38117"),
-        ("poisson, number words", "51d85f8a0df7a142884f6bac9484a19b19cf140f1675633ec341d60b91587590"),
-        ("poisson, jsonl", "811ecb4668118cdb01c16f58a8022808036f1a01a069c36b770b20da8cb15d4d"),
+        ("poisson, number words", "7ef0ad86554ba2b6c93e19c207dc28a87f3a56dd27eeaad3a8613116917e555e"),
+        ("poisson, jsonl", "ab1f91d33b91b54bf4b494084ceb8d09dbb261a56cd2a6add52f62d763de31f8"),
         ("poisson, list", "6b86a54419a15bb1d6ece55fb9649f07afa9ed99a53f47fa14a78314722def5a"),
-        ("poisson, lines", "305b0b2e1c2d8364ebd56260e73c95eb43038ca6b7c1ad9a76c538720b4df74e"),
-        ("poisson, csv", "4940dd6d5cb357eb2d6fb9c313c5b489546f211c74b8c62cac8c6624b8de0dd1"),
-        ("users, messages", "19ab41cae8039bab2e2f64e6ebf849fd065bc9cd4a95caf494f61403cd1a1f98"),
-        ("trace, trace", "f173e8d3dbdbd88e92b62fdf439c1564909194c57818430f67035910b3c082c4"),
-        ("poisson, recorded sessions", "bd132f1485e0c91b9c9e9775d8bb364d59283dfb4787679ab0e314bb88837b1f"),
-        ("poisson, sessions", "13f062a3202531207195e5e272ad557fff0414da8cdc3ddaf58818f370afa32d"),
-        ("users, sessions", "f48b96881b6037c943cf34450481fc9e6e968d5212caa6e01465207968ce705b"),
+        ("poisson, lines", "cf4339ec9ffa6bb5591890c245e21c92a35f0f9bf1480a555e09c92d78b68ac8"),
+        ("poisson, csv", "00109c2b9ffb0759ac454ddbf47446df7ce9876c194e26d2f221f061ec9009f7"),
+        ("users, messages", "6f152ecb3002ddeb88df19da6923ef062fae04f0c5685340a42a4c2f8630139e"),
+        ("trace, trace", "0857655f473924107c0ea3a23755bcd5d49498daaf5b4b5c6ae8cfe9e6ddb6b4"),
+        ("poisson, recorded sessions", "a58cdbb6c9b65d91387c1f25bf1af1e897b55ee8c6a709dde94d6f623f675c52"),
+        ("poisson, sessions", "e9ea90be04c2d80e989329e08f32e30e081a418449dd34ef3ce1fa24bfc27a93"),
+        ("users, sessions", "87a66cbff74f220f991fc69b4f058911f0da7089d29c215a06f8a123a41b35db"),
     ];
-    assert_eq!(GENERATOR_VERSION, 1, "new digests belong to a new generator version");
+    assert_eq!(GENERATOR_VERSION, 2, "new digests belong to a new generator version");
     let found: Vec<(&str, &str)> = found.iter().map(|(kind, digest)| (*kind, digest.as_str())).collect();
     assert_eq!(found, pinned);
 }

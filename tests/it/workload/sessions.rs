@@ -316,8 +316,8 @@ fn the_same_scenario_and_seed_give_the_same_sessions() {
     assert_eq!(
         (open.as_str(), closed.as_str()),
         (
-            "3fc38b934026ec66744931f6cb3635b5098919451f21b5e407e38933e0ff9b3e",
-            "c804d309a2ab0a2d077fc6a6edb454887cc0fb068da729728268ab76773b4b2a"
+            "e7ff08454b86347a05c9603f8a0c05adb828cdda03780b12d681adb5f07c8a9e",
+            "2f72967c904454537b89ec8921dfd6532191c5933c3ad1ce0c788262de4e99e7"
         )
     );
 }

@@ -38,7 +38,7 @@ pub struct DatasetConfig {
     /// `in-order` in that of the file; `with-replacement` sends any, so prompts repeat.
     #[serde(default, skip_serializing_if = "RowDraw::is_default")]
     pub draw: RowDraw,
-    /// Whether each run opens its prompts with a mark of its own.
+    /// Whether prompts open with a mark: of their point (`"point"`), or of their run and point (`"run"`).
     #[serde(default)]
     pub salt: Salt,
 }
@@ -77,7 +77,7 @@ pub struct TableConfig {
     /// `in-order` in that of the file; `with-replacement` sends any, so prompts repeat.
     #[serde(default, skip_serializing_if = "RowDraw::is_default")]
     pub draw: RowDraw,
-    /// Whether each run opens its prompts with a mark of its own.
+    /// Whether prompts open with a mark: of their point (`"point"`), or of their run and point (`"run"`).
     #[serde(default)]
     pub salt: Salt,
 }
@@ -150,7 +150,7 @@ pub struct DatasetView<'a> {
     /// Which row a request gets: `shuffled` (the default) sends each once in an order of the seed before one comes again,
     /// `in-order` in that of the file; `with-replacement` sends any, so prompts repeat.
     pub draw: RowDraw,
-    /// Whether each run opens its prompts with a mark of its own.
+    /// Whether prompts open with a mark: of their point (`"point"`), or of their run and point (`"run"`).
     pub salt: Salt,
 }
 
