@@ -7,8 +7,10 @@ use super::session::History;
 use super::traffic::Traffic;
 use crate::measure::timeline::{Phase, RequestId};
 
-/// Requests of a plan that are looked at, in their order.
-const LOOKED_AT: u64 = 20_000;
+/// Requests of a class that are looked at, in their order.
+const LOOKED_AT: u64 = 1_000_000;
+/// The same where their texts have to be made for it.
+const MADE: u64 = 20_000;
 /// Requests of each user of a closed loop that are looked at: how many there will be, the answers decide.
 const TURNS: u64 = 20;
 /// At least so many of a closed loop.
@@ -76,11 +78,12 @@ impl Traffic {
                 found.count += 1;
             }
         };
+        let most = if self.knows_lengths(class) { LOOKED_AT } else { MADE };
         if let Some(open) = self.open() {
             let window = open.window();
-            let planned = window.warmup.saturating_add(window.measured).min(LOOKED_AT);
+            let planned = window.warmup.saturating_add(window.measured);
             let arrivals = open.schedule().take_while(|arrival| arrival.place < planned);
-            for arrival in arrivals.filter(|arrival| arrival.class == class) {
+            for arrival in arrivals.filter(|arrival| arrival.class == class).take(most as usize) {
                 look(window.phase(arrival.place), RequestId::Open { index: arrival.index });
             }
         } else if let Some(closed) = self.closed() {
@@ -88,7 +91,7 @@ impl Traffic {
             let rule = closed.rule;
             let exact = (rule.soft_end == 0 && rule.soft_requests > 0).then_some(rule.soft_requests);
             let likely = exact.or(rule.hard_requests).unwrap_or((users * TURNS).max(FEWEST));
-            for number in 0..likely.min(LOOKED_AT) {
+            for number in 0..likely.min(most) {
                 let (user, turn) = ((number % users) as u32, (number / users) as u32);
                 if self.class_of_turn(user, turn) == class {
                     look(Phase::Measure, RequestId::Closed { user, turn });

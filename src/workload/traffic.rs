@@ -302,6 +302,11 @@ impl Traffic {
         (input, asked.or(answer).unwrap_or(1))
     }
 
+    /// Whether [`Traffic::lengths`] of a class makes no text.
+    pub(super) fn knows_lengths(&self, class: u16) -> bool {
+        !self.has_sessions(class) && self.classes[usize::from(class)].prompts.knows_lengths()
+    }
+
     /// Who a request is to what makes the prompts of its class.
     pub(super) fn who(&self, phase: Phase, id: RequestId, class: u16) -> (Who, &dyn PromptSource) {
         let maker = &self.classes[usize::from(class)];

@@ -47,7 +47,7 @@ pub enum PromptsConfig {
     List(DatasetConfig),
     /// A text file with a prompt a line; blank lines are passed over.
     Lines(DatasetConfig),
-    /// Comma-separated values under a line of column names.
+    /// Values separated by commas, semicolons or tabs under a line of column names: whichever makes the prompts a column.
     Csv(TableConfig),
     /// The rows of the trace that `load` replays: their lengths, and real shared prefixes where it has blocks.
     Trace(trace::TracePrompts),
@@ -157,6 +157,11 @@ pub(crate) trait PromptSource: Debug + Send + Sync {
     fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
         let drawn = self.draw(who);
         (drawn.asked, drawn.answer)
+    }
+
+    /// Whether [`PromptSource::lengths`] makes no text.
+    fn knows_lengths(&self) -> bool {
+        false
     }
 
     /// The row of a file that the prompt is made of, for messages.

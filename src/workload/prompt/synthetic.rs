@@ -300,6 +300,10 @@ impl PromptSource for SyntheticSource {
         }
     }
 
+    fn knows_lengths(&self) -> bool {
+        true
+    }
+
     fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
         (self.lengths.draw(who), None)
     }

@@ -75,6 +75,10 @@ impl TraceSource {
 }
 
 impl PromptSource for TraceSource {
+    fn knows_lengths(&self) -> bool {
+        true
+    }
+
     fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
         let (input, answer) = self.replay.lengths(self.replay.row(who.number).0);
         (input, Some(answer))

@@ -1,5 +1,9 @@
 //! Requests that do not fit into the context of a model, found before they are sent.
 
+use llm_bench::assets::Assets;
+use llm_bench::seed::Seed;
+use llm_bench::workload::Traffic;
+
 use super::{ONE_CLASS, build, plain, scenario};
 
 const RATE: &str = "kind = \"constant\"\nrate_per_s = 10";
@@ -89,4 +93,20 @@ fn only_the_classes_that_are_too_long_are_told() {
     let both = scenario(workloads, traffic, RATE, TWENTY);
     assert_eq!(said(&both, 0, 20), None);
     assert!(said(&both, 1, 20).unwrap().starts_with("traffic.b: a request of 50 + 5 tokens"));
+}
+
+/// Lengths that are known without a text are looked at to the end.
+#[test]
+fn one_long_row_among_many_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let row =
+        |number: u32| format!("{{\"prompt\": \"number {number}\", \"output_len\": {}}}\n", 1 + number / 25_000 * 500);
+    std::fs::write(folder.path().join("d.jsonl"), (0..=25_000).map(row).collect::<String>()).unwrap();
+    let dataset = "[workloads.w]\nprompts = { kind = \"jsonl\", path = \"d.jsonl\", draw = \"in-order\" }\n";
+    let rate = "kind = \"constant\"\nrate_per_s = 1000";
+    let rows = scenario(dataset, ONE_CLASS, rate, "warmup = \"0s\"\nmeasure = { requests = 25001 }");
+    let traffic = Traffic::build(&rows, Seed::root(1), None, &Assets::new(folder.path())).unwrap();
+    let found = traffic.too_long(0, 300).unwrap();
+    assert_eq!((found.origin.as_deref(), found.first.1), (Some("row 25001 of `d.jsonl`"), 501));
+    assert_eq!((found.count, found.of), (1, 25_001));
 }

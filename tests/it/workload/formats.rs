@@ -87,6 +87,24 @@ fn csv_columns_are_found_by_name() {
 }
 
 #[test]
+fn csv_may_be_separated_by_semicolons_and_tabs() {
+    let expected = map([("one; two\tthree, four", 7), ("five", 9)]);
+    for delimiter in [",", ";", "\t"] {
+        let rows = format!(
+            "id{delimiter}prompt{delimiter}output_len\r\n1{delimiter}\"one; two\tthree, four\"{delimiter}7\r\n2{delimiter}five{delimiter}9"
+        );
+        assert_eq!(sent(&load("csv", rows.as_bytes(), "", "").unwrap(), 2), expected, "{delimiter:?}");
+    }
+    // Whatever stands in other names, and where no separator finds the column, the names are those between commas.
+    let odd = "a;b,prompt,output_len\nx;y,z,3\n";
+    assert_eq!(sent(&load("csv", odd.as_bytes(), "", "").unwrap(), 1), map([("z", 3)]));
+    let error = load("csv", b"frage;output_len\nx;3\n", "", "").unwrap_err().to_string();
+    assert!(error.contains("there is no column `prompt`; the columns are `frage;output_len`"), "{error}");
+    let error = load("csv", b"prompt;output_len\nx,3\n", "", "").unwrap_err().to_string();
+    assert!(error.contains("row 1 (line 2): found `1 field`, expected 2 fields"), "{error}");
+}
+
+#[test]
 fn conversations_keep_their_roles() {
     let rows = r#"{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "the river"}]}
 {"messages": [{"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "three"}, {"role": "assistant", "content": "the river and the tree"}]}

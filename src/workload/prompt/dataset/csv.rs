@@ -1,6 +1,6 @@
-//! Rows of named columns as comma-separated values, with a line of names first.
+//! Rows of named columns, separated by commas, semicolons or tabs, with a line of names first.
 
-use std::io::BufRead;
+use std::io::{BufRead, Cursor, Read};
 
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
@@ -25,8 +25,12 @@ struct Column<'c> {
 
 /// Reads the whole file into `sink`.
 pub(super) fn read(reader: &mut impl BufRead, columns: &Columns, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let mut first = Vec::new();
+    reader.read_until(b'\n', &mut first).map_err(Stop::Io)?;
+    let delimiter = delimiter(&first, columns);
     // Rows of another length are told by number, with the others that are wrong.
-    let mut reader = ReaderBuilder::new().flexible(true).from_reader(reader);
+    let whole = Cursor::new(first).chain(reader);
+    let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(whole);
     let header = reader.byte_headers().map_err(stop)?.clone();
     if header.is_empty() {
         return Err(Stop::Format("the file is empty".to_owned()));
@@ -41,6 +45,17 @@ pub(super) fn read(reader: &mut impl BufRead, columns: &Columns, sink: &mut Sink
         }
     }
     Ok(())
+}
+
+/// What separates the names of the first line such that the column of the prompts is among them; a comma, if nothing does.
+fn delimiter(first: &[u8], columns: &Columns) -> u8 {
+    let splits = |delimiter: &u8| {
+        let mut line = ReaderBuilder::new().has_headers(false).delimiter(*delimiter).from_reader(first);
+        let mut names = ByteRecord::new();
+        let read = line.read_byte_record(&mut names);
+        read.is_ok() && names.iter().any(|name| String::from_utf8_lossy(name).trim() == columns.prompt)
+    };
+    b",;\t".iter().copied().find(splits).unwrap_or(b',')
 }
 
 fn stop(error: csv::Error) -> Stop {

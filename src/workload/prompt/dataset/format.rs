@@ -26,7 +26,7 @@ pub(super) enum Layout {
     Json(u8),
     /// A text a line.
     Lines,
-    /// Comma-separated values.
+    /// Values under a line of names.
     Csv,
 }
 

@@ -245,6 +245,13 @@ struct Kept {
     row: u32,
 }
 
+impl Kept {
+    /// Tokens of the prompt and of the recorded answer.
+    fn lengths(&self) -> (u32, Option<u32>) {
+        (self.prompt_tokens, (self.answer_tokens > 0).then_some(self.answer_tokens))
+    }
+}
+
 /// One row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -282,7 +289,7 @@ impl DatasetRows {
 
     /// Tokens of each prompt and its recorded answer, in the order of the file.
     pub fn lengths(&self) -> impl Iterator<Item = (u32, Option<u32>)> + '_ {
-        self.0.rows.iter().map(|row| (row.prompt_tokens, (row.answer_tokens > 0).then_some(row.answer_tokens)))
+        self.0.rows.iter().map(Kept::lengths)
     }
 }
 
@@ -292,13 +299,18 @@ impl Dataset {
         self.rows.len() as u64
     }
 
+    /// Tokens of prompt and recorded answer of row `number`.
+    pub(crate) fn lengths(&self, number: u64) -> (u32, Option<u32>) {
+        self.rows[number as usize].lengths()
+    }
+
     /// Row `number` of those that can be sent, in the order of the file.
     pub(crate) fn row(&self, number: u64) -> Row {
         let kept = &self.rows[number as usize];
-        let answer_tokens = (kept.answer_tokens > 0).then_some(kept.answer_tokens);
+        let (prompt_tokens, answer_tokens) = kept.lengths();
         let text = self.texts.get(kept.place);
         let prompt = if self.conversations { unpack(&text) } else { Prompt::Text(text.into_boxed_str()) };
-        Row { prompt, prompt_tokens: kept.prompt_tokens, answer_tokens }
+        Row { prompt, prompt_tokens, answer_tokens }
     }
 
     /// Where in the file row `number` of those that can be sent is.

@@ -51,6 +51,18 @@ impl PromptSource for DatasetSource {
         Drawn { prompt, asked: counted, counted, answer: row.answer_tokens, expected_number: None }
     }
 
+    fn knows_lengths(&self) -> bool {
+        self.salt.is_none() && self.counter.is_content()
+    }
+
+    fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
+        if self.knows_lengths() {
+            return self.dataset.lengths(self.order.row(who));
+        }
+        let drawn = self.draw(who);
+        (drawn.asked, drawn.answer)
+    }
+
     fn origin(&self, who: &Who) -> Option<String> {
         Some(self.dataset.origin(self.order.row(who)))
     }
