@@ -9,6 +9,7 @@ mod datasets;
 mod formats;
 mod golden;
 mod lengths;
+mod memory;
 mod prompts;
 mod real_tokenizers;
 mod sessions;
