@@ -13,7 +13,6 @@ pub mod point;
 pub mod probe;
 mod run;
 pub mod secrets;
-pub mod sent;
 pub mod servers;
 
 pub use error::ApplyError;

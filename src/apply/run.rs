@@ -10,13 +10,13 @@ use jiff::Timestamp;
 
 use super::held::{self, Chosen, RunMode};
 use super::point::{self, Measured, PromptFacts, Started};
-use super::sent::Sent;
 use super::servers::Servers;
 use super::{ApplyError, Event, Progress};
 use crate::assets::Assets;
 use crate::engine::{Job, LoopPlan, Source, Stop, StopLevel};
 use crate::measure::timeline::{Phase, RequestId};
 use crate::measure::{Addresses, CalibratedLimits, ClassSpec, LawMeans, MeasureSpec};
+use crate::plan::sent::Sent;
 use crate::plan::{Plan, Point};
 use crate::report::model::{
     Bodies, DatasetReport, PlanRef, PointFile, PointReport, Provenance, Report, ScenarioRef, Status, ValidityReason,

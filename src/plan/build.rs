@@ -16,6 +16,8 @@ use crate::plan::identity::Identifier;
 use crate::plan::limits::{check_limits, unchecked_limits};
 use crate::plan::model::{Judgements, LoopKind, PLAN_FORMAT, Plan, PlanAxis, PlanScenario, Point, plan_digest};
 use crate::plan::render::number;
+use crate::plan::saved::Rebuilder;
+use crate::plan::sent::Sent;
 use crate::scenario::file::ScenarioFile;
 use crate::seed::{GENERATOR_VERSION, Seed};
 use crate::workload::Problem;
@@ -65,6 +67,9 @@ pub struct Built {
     pub warnings: Vec<PlanWarning>,
 }
 
+/// Points whose prompts are compared, the first ones: a class that is the same in some is so early.
+const POINTS_COMPARED: usize = 1000;
+
 /// A doubt about a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanWarning {
@@ -89,6 +94,18 @@ pub enum PlanWarning {
         key_path: String,
         /// The word.
         zip: String,
+    },
+    /// A class that is the same in several points.
+    #[error("class `{name}` sends in {} what it sent in an earlier one, which a prefix cache may answer", points(*count))]
+    SamePrompts {
+        /// Index in `[[traffic]]`.
+        class: usize,
+        /// Its name.
+        name: String,
+        /// Its workload.
+        workload: String,
+        /// Such points.
+        count: usize,
     },
 }
 
@@ -407,6 +424,32 @@ fn warnings(file: &ScenarioFile, expansion: &Expansion, plan: &Plan) -> Vec<Plan
         let alone = axes.iter().filter(|other| other.zip.as_ref() == Some(zip)).count() == 1;
         alone.then(|| PlanWarning::LonelyZip { axis: axis.index, key_path: axis.key_path.clone(), zip: zip.clone() })
     });
+    let same = same_prompts(plan);
     let idle = expansion.idle_excludes().into_iter().map(|exclude| PlanWarning::IdleExclude { exclude });
-    unchecked.chain(lonely).chain(idle).collect()
+    unchecked.chain(lonely).chain(idle).chain(same).collect()
+}
+
+/// The classes that send the same prompts to the same server in several points.
+fn same_prompts(plan: &Plan) -> Vec<PlanWarning> {
+    if plan.points.len() < 2 {
+        return Vec::new();
+    }
+    let rebuilder = Rebuilder::new(plan);
+    let (mut sent, mut found) = (Sent::default(), BTreeMap::<usize, (String, String, usize)>::new());
+    for (index, point) in plan.points.iter().enumerate().take(POINTS_COMPARED) {
+        // A plan that was just made is whole: its points can be rebuilt.
+        let Ok(file) = rebuilder.scenario(point) else { continue };
+        let Ok(seeds) = plan.point_seeds(index, &file) else { continue };
+        for (class, _) in sent.take_in(&file, &seeds).into_iter().enumerate().filter(|(_, again)| *again) {
+            let config = &file.traffic[class];
+            let entry = found.entry(class).or_insert_with(|| (config.name.clone(), config.workload.clone(), 0));
+            entry.2 += 1;
+        }
+    }
+    let same = |(class, (name, workload, count))| PlanWarning::SamePrompts { class, name, workload, count };
+    found.into_iter().map(same).collect()
+}
+
+fn points(count: usize) -> String {
+    if count == 1 { "1 point".to_owned() } else { format!("{count} points") }
 }

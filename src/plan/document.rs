@@ -154,8 +154,14 @@ fn doubt(warning: &PlanWarning, document: &Document) -> Option<Diagnostic> {
     let (code, pointer) = match warning {
         PlanWarning::LimitUnchecked { key } => (&codes::LIMIT_UNCHECKED, format!("/limits/{key}")),
         PlanWarning::LonelyZip { axis, .. } => (&codes::LONELY_ZIP, format!("/sweep/{axis}/zip")),
+        PlanWarning::SamePrompts { class, .. } => (&codes::SAME_PROMPTS, format!("/traffic/{class}")),
         // The scenario pass has said it already.
         PlanWarning::IdleExclude { .. } => return None,
     };
-    Some(Diagnostic::warning(code, warning.to_string()).at(document.span(&pointer_of(&pointer)), ""))
+    let diagnostic = Diagnostic::warning(code, warning.to_string()).at(document.span(&pointer_of(&pointer)), "");
+    Some(match warning {
+        PlanWarning::SamePrompts { workload, .. } => diagnostic
+            .help(format!("`workloads.{workload}.prompts.salt = \"point\"` gives each point prompts of its own")),
+        _ => diagnostic,
+    })
 }

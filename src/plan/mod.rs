@@ -30,6 +30,7 @@ pub mod sample;
 pub mod saved;
 pub mod schema;
 pub mod seeds;
+pub mod sent;
 pub mod state;
 
 pub use base::{AxisOrigin, AxisPatch, Base, ValueBase};

@@ -25,4 +25,9 @@ codes! {
     LONELY_ZIP = "B0906", "an axis that is zipped with no other",
         "`zip` lets axes with the same word advance together; alone it does nothing.",
         bad: "[[sweep]]\naxis = \"seed\"\nzip = \"a\"\nvalues = [1, 2]", good: "[[sweep]]\naxis = \"seed\"\nvalues = [1, 2]";
+    SAME_PROMPTS = "B0907", "a class that sends the same prompts in several points",
+        "What a class sends follows from its own settings, so it is the same in points that differ in something else. A prefix \
+         cache of the server may answer it; the later points are `suspect`. With a salt each point has prompts of its own.",
+        bad: "[[traffic]]\nname = \"beside\"\nbackend = \"main\"\nworkload = \"chat\"\nload = { kind = \"poisson\", rate_per_s = 1 }\n\n[[sweep]]\naxis = \"load.rate_per_s\"\nvalues = [1, 2]",
+        good: "workloads.chat.prompts.salt = \"point\"\n\n[[traffic]]\nname = \"beside\"\nbackend = \"main\"\nworkload = \"chat\"\nload = { kind = \"poisson\", rate_per_s = 1 }\n\n[[sweep]]\naxis = \"load.rate_per_s\"\nvalues = [1, 2]";
 }

@@ -226,3 +226,29 @@ fn golden_seeds() {
         ]
     );
 }
+
+/// A plan says it before the points do.
+#[test]
+fn a_plan_warns_of_classes_that_are_the_same_in_several_points() {
+    let warned = |text: &str| -> Vec<String> {
+        let built = super::try_build(text, &super::Table::default()).unwrap_or_else(|_| panic!("{text}"));
+        built.warnings.iter().map(ToString::to_string).collect()
+    };
+    let swept = |text: &str, axis: &str, values: &str| {
+        warned(&format!("{text}\n[[sweep]]\naxis = \"{axis}\"\nvalues = {values}\n"))
+    };
+    let same = |name: &str, points: &str| {
+        format!("class `{name}` sends in {points} what it sent in an earlier one, which a prefix cache may answer")
+    };
+    assert_eq!(swept(SCENARIO, "load.rate_per_s", "[5, 6, 7]"), [same("talk", "2 points"), same("sums", "2 points")]);
+    assert_eq!(swept(SCENARIO, "seed", "[1, 2]"), [] as [String; 0]);
+    assert_eq!(swept(SCENARIO, "phases.measure.duration", "[\"9s\", \"8s\"]"), [] as [String; 0]);
+    // The same server reached in another way has seen it all; another server has not.
+    let all = ["base", "short", "talk", "sums"].map(|name| same(name, "1 point"));
+    assert_eq!(swept(SCENARIO, "backends.main.http", "[\"1.1\", \"2\"]"), all);
+    assert_eq!(swept(SCENARIO, "backends.main.url", "[\"http://a\", \"http://b\"]"), [] as [String; 0]);
+    let salted = SCENARIO.replace("kind = \"synthetic\"", "kind = \"synthetic\", salt = \"point\"");
+    assert_eq!(swept(&salted, "load.rate_per_s", "[5, 6]"), [same("sums", "1 point")]);
+    // One class alone is never the same in two points with other loads or workloads.
+    assert_eq!(warned(super::SCENARIO), [] as [String; 0]);
+}

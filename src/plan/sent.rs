@@ -1,4 +1,4 @@
-//! Which prompts the points of a run have sent already, and where to.
+//! Which prompts the points of a plan send, and where to.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use crate::scenario::file::{ScenarioFile, TrafficConfig};
 use crate::workload::PointSeeds;
 use crate::workload::prompt::Salt;
 
-/// The classes sent so far: the prompts of a class are a function of its seed, so equal seeds are equal prompts.
+/// The classes that were sent: the prompts of a class are a function of its seed, so equal seeds are equal prompts.
 #[derive(Debug, Default)]
 pub struct Sent(BTreeSet<(String, Vec<String>, String)>);
 
 impl Sent {
-    /// Takes in the classes of a point that is about to be measured. Of each: whether an earlier point sent its prompts
+    /// Takes in the classes of a point, in the order of the plan. Of each: whether an earlier point sent its prompts
     /// to the same model of the same server. A salt keeps points apart.
     pub fn take_in(&mut self, point: &ScenarioFile, seeds: &PointSeeds) -> Vec<bool> {
         let unsalted = |class: &TrafficConfig| {
