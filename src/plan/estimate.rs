@@ -130,7 +130,7 @@ pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
             let alone = loads.streams.len() == 1;
             let measured = if alone { measured } else { stream.in_window(window_s) * scale };
             let other = stream.between(0.0, warmup_s) + stream.between(window_end_s, window_end_s + drain_s);
-            Stream { shares: &stream.shares, measured, requests: other + measured }
+            Stream { shares: &stream.shares_of_requests, measured, requests: other + measured }
         })
         .collect();
     let spans = [(0.0, warmup_s), (warmup_s, window_end_s), (window_end_s, window_end_s + drain_s)];
@@ -308,12 +308,19 @@ impl<'a> Loads<'a> {
             let mean = |of: &dyn Fn(Visit) -> f64| -> f64 {
                 shares.iter().enumerate().map(|(class, share)| share * of(visit(class))).sum()
             };
-            let service_s = mean(&|visit| visit.service_s);
             let turns = mean(&|visit| visit.turns);
+            // A user's turn finds a class by its share of the sessions; an arrival is the first request of one, and the
+            // others are counted apart.
+            let closed = matches!(load, LoadConfig::Users(_)) && turns > 0.0;
+            let of_requests =
+                |(class, share): (usize, &f64)| if closed { share * visit(class).turns / turns } else { *share };
+            let shares_of_requests: Vec<f64> = shares.iter().enumerate().map(of_requests).collect();
+            let service = |(class, share): (usize, &f64)| share * visit(class).service_s;
+            let service_s = shares_of_requests.iter().enumerate().map(service).sum();
             let visit_s = mean(&|visit| visit.turns * visit.service_s + visit.pause_s);
             // A trace is the common load's.
             let replay = replay.clone().filter(|_| own.is_none());
-            Arrivals { load, shares, replay, warmup_s, service_s, turns, visit_s }
+            Arrivals { load, shares, shares_of_requests, replay, warmup_s, service_s, turns, visit_s }
         });
         Self { streams: streams.collect(), warmup_s }
     }
@@ -361,6 +368,8 @@ struct Arrivals<'a> {
     replay: Option<Replay>,
     /// Of each class in it.
     shares: Vec<f64>,
+    /// The same of its requests, where one of a closed loop may be followed by others of its session.
+    shares_of_requests: Vec<f64>,
     warmup_s: f64,
     /// Nominal service time of the mean request.
     service_s: f64,

@@ -76,6 +76,23 @@ fn users_who_talk_pause_between_turns_and_between_sessions() {
     assert_eq!(talk("kind = \"users\"\nusers = 13\nthink_time = \"650ms\""), 100);
 }
 
+/// Two classes take turns, one with sessions of three requests: three of four requests are theirs.
+#[test]
+fn sessions_of_users_have_the_requests_that_their_length_says() {
+    let other = "[workloads.talk]\nprompts = { kind = \"synthetic\" }\ninput_tokens = { kind = \"fixed\", value = 7 }\n\
+                 output_tokens = { kind = \"fixed\", value = 60 }\n\
+                 session = { turns = { kind = \"fixed\", value = 3 }, history = \"server\" }\n\
+                 [[traffic]]\nname = \"talk\"\nbackend = \"main\"\nworkload = \"talk\"\n\n[load]";
+    let text = edit(&with_axes(""), "[load]", other);
+    let text = edit(&text, "kind = \"constant\"\nrate_per_s = 1", "kind = \"users\"\nusers = 2");
+    let text = edit(&edit(&text, "{ duration = \"10s\" }", "{ requests = 400 }"), "\"2s\"", "\"0s\"");
+    let found = plan(&text).points[0].estimate.clone();
+    let all = (found.measure_requests + found.drain_requests) as f64;
+    // 10 to 30 tokens of the one, 60 of the other: 0.25 * 20 + 0.75 * 60 = 50 a request.
+    let tokens = found.output_tokens.unwrap() as f64;
+    assert!((tokens / all - 50.0).abs() < 0.2, "{tokens} of {all}");
+}
+
 #[test]
 fn closed_loops_are_nominal() {
     // 13 users, 0.65 s an answer, no pause: 20 a second. Warm-up 40, window 200, drain 13.
