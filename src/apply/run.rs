@@ -250,6 +250,7 @@ impl<'a> Run<'a> {
                 self.sent.take_in(&file, &seeds);
             }
         }
+        self.sent.forget_simulated();
         Ok(())
     }
 
@@ -276,7 +277,7 @@ impl<'a> Run<'a> {
             () = stop.reached(StopLevel::Drain) => return Ok(None),
             prepared = servers.prepare(&files, observer) => prepared?,
         }
-        self.check_contexts(todo, &files, &servers).await?;
+        self.check_contexts(todo, &files, &servers, stop).await?;
         for (position, (index, file)) in todo.iter().zip(&files).enumerate() {
             if stop.level() > StopLevel::Run {
                 break;
@@ -299,9 +300,13 @@ impl<'a> Run<'a> {
         todo: &[usize],
         files: &[ScenarioFile],
         servers: &Servers,
+        stop: &Stop,
     ) -> Result<(), ApplyError> {
         let mut found: Vec<TooLong> = Vec::new();
         for (index, file) in todo.iter().zip(files) {
+            if stop.level() > StopLevel::Run {
+                return Ok(());
+            }
             let limits: Vec<Option<u64>> =
                 file.traffic.iter().map(|class| servers.context_tokens(file, class)).collect();
             if limits.iter().all(Option::is_none) {

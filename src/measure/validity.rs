@@ -202,7 +202,11 @@ fn prompts_repeated(point: &PointReport) -> Option<ValidityReason> {
         _ => format!("{here} prompts were sent more than once, and {before}"),
     };
     let remedy = if earlier > 0 { "; `salt = \"point\"` gives each point its own" } else { "" };
-    any(PROMPTS_REPEATED, here + earlier, format!("{message}, so a prefix cache may have answered{remedy}"))
+    any(
+        PROMPTS_REPEATED,
+        (here + earlier).min(point.outcomes.planned),
+        format!("{message}, so a prefix cache may have answered{remedy}"),
+    )
 }
 
 fn prompts_miscounted(point: &PointReport) -> Option<ValidityReason> {

@@ -67,9 +67,6 @@ pub struct Built {
     pub warnings: Vec<PlanWarning>,
 }
 
-/// Points whose prompts are compared, the first ones: a class that is the same in some is so early.
-const POINTS_COMPARED: usize = 1000;
-
 /// A doubt about a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanWarning {
@@ -96,7 +93,7 @@ pub enum PlanWarning {
         zip: String,
     },
     /// A class that is the same in several points.
-    #[error("class `{name}` sends in {} what it sent in an earlier one, which a prefix cache may answer", points(*count))]
+    #[error("class `{name}` sends the same prompts in several points, which a prefix cache may answer")]
     SamePrompts {
         /// Index in `[[traffic]]`.
         class: usize,
@@ -104,8 +101,6 @@ pub enum PlanWarning {
         name: String,
         /// Its workload.
         workload: String,
-        /// Such points.
-        count: usize,
     },
 }
 
@@ -424,32 +419,33 @@ fn warnings(file: &ScenarioFile, expansion: &Expansion, plan: &Plan) -> Vec<Plan
         let alone = axes.iter().filter(|other| other.zip.as_ref() == Some(zip)).count() == 1;
         alone.then(|| PlanWarning::LonelyZip { axis: axis.index, key_path: axis.key_path.clone(), zip: zip.clone() })
     });
-    let same = same_prompts(plan);
+    let same = same_prompts(plan, axes);
     let idle = expansion.idle_excludes().into_iter().map(|exclude| PlanWarning::IdleExclude { exclude });
     unchecked.chain(lonely).chain(idle).chain(same).collect()
 }
 
-/// The classes that send the same prompts to the same server in several points.
-fn same_prompts(plan: &Plan) -> Vec<PlanWarning> {
-    if plan.points.len() < 2 {
-        return Vec::new();
-    }
+/// The classes that send the same prompts to the same server in several points: those that some axis leaves as they are.
+/// So the first point is compared with those that differ from it along one axis.
+fn same_prompts(plan: &Plan, axes: &[Axis]) -> Vec<PlanWarning> {
     let rebuilder = Rebuilder::new(plan);
-    let (mut sent, mut found) = (Sent::default(), BTreeMap::<usize, (String, String, usize)>::new());
-    for (index, point) in plan.points.iter().enumerate().take(POINTS_COMPARED) {
+    let (mut sent, mut found) = (Sent::default(), BTreeMap::<usize, (String, String)>::new());
+    for (index, point) in plan.points.iter().enumerate() {
+        let differing = axes
+            .iter()
+            .filter(|axis| point.coordinates.get(&axis.key_path) != plan.points[0].coordinates.get(&axis.key_path));
+        // Axes that are zipped advance as one.
+        let moved: BTreeSet<&str> = differing.map(|axis| axis.zip.as_deref().unwrap_or(&axis.key_path)).collect();
+        if moved.len() > 1 || plan.points.len() == 1 {
+            continue;
+        }
         // A plan that was just made is whole: its points can be rebuilt.
         let Ok(file) = rebuilder.scenario(point) else { continue };
         let Ok(seeds) = plan.point_seeds(index, &file) else { continue };
         for (class, _) in sent.take_in(&file, &seeds).into_iter().enumerate().filter(|(_, again)| *again) {
             let config = &file.traffic[class];
-            let entry = found.entry(class).or_insert_with(|| (config.name.clone(), config.workload.clone(), 0));
-            entry.2 += 1;
+            found.entry(class).or_insert_with(|| (config.name.clone(), config.workload.clone()));
         }
     }
-    let same = |(class, (name, workload, count))| PlanWarning::SamePrompts { class, name, workload, count };
+    let same = |(class, (name, workload))| PlanWarning::SamePrompts { class, name, workload };
     found.into_iter().map(same).collect()
-}
-
-fn points(count: usize) -> String {
-    if count == 1 { "1 point".to_owned() } else { format!("{count} points") }
 }

@@ -133,7 +133,7 @@ impl Plan {
         let point = &self.points[index];
         let fail = |what: String| SavedPlanError::Point { id: point.id.clone(), what };
         let seed = Seed::from_hex(&point.seed).ok_or_else(|| fail("its seed is not 64 hex digits".to_owned()))?;
-        point_seeds(file, seed, &self.inputs).map_err(|error| fail(error.to_string()))
+        point_seeds(file, seed.child(&point.digest), &self.inputs).map_err(|error| fail(error.to_string()))
     }
 
     /// Whether the input files are still those the plan was made with.

@@ -4,6 +4,9 @@
 //! class alone, the common load on `load` and `phases`. So another class, or a setting of another class, moves none of its
 //! times, lengths and texts, while a point with another load or workload sends other texts than the points before it.
 //! How servers are reached is in none of them.
+//!
+//! What classes take from one supply they take in turn, so there one moves the other: arrivals of the common load, rows
+//! of a dataset, numbers in words, blocks of a trace, and the end of a window of so many requests.
 
 use serde_json::json;
 
@@ -14,7 +17,7 @@ use crate::seed::{GENERATOR_VERSION, Seed, sha256_hex};
 use crate::workload::PointSeeds;
 use crate::workload::load::LoadConfig;
 
-/// The seeds of the point `file`, which is called `point`.
+/// The seeds of the point `file`; `point` opens its prompts with `salt = "point"`.
 ///
 /// # Errors
 /// When `inputs` lacks the digest of a file that the point uses.
@@ -27,12 +30,11 @@ pub fn point_seeds(file: &ScenarioFile, point: Seed, inputs: &AssetDigests) -> R
         "load": tree_of_load(&file.load, inputs)?,
         "phases": tree_normalised(&file.phases),
     });
+    let mut alone = file.clone();
     let classes = file.traffic.iter().map(|class| {
-        let mut alone = ScenarioFile { traffic: vec![class.clone()], ..file.clone() };
-        if class.load.is_some() {
-            // The bound of all loads together delays its requests, but moves none.
-            alone.load = LoadConfig::default();
-        }
+        alone.traffic = vec![class.clone()];
+        // The bound of all loads together delays the requests of a class with its own, but moves none.
+        alone.load = if class.load.is_some() { LoadConfig::default() } else { file.load.clone() };
         Ok(node("class", &label(&canonical(&alone, inputs)?)))
     });
     Ok(PointSeeds {

@@ -7,7 +7,7 @@ use super::session::History;
 use super::traffic::Traffic;
 use crate::measure::timeline::{Phase, RequestId};
 
-/// Requests of a class that are looked at, in their order.
+/// Requests of a point that are looked at, in their order, where the laws do not say that all fit.
 const LOOKED_AT: u64 = 1_000_000;
 /// The same where their texts have to be made for it.
 const MADE: u64 = 20_000;
@@ -59,6 +59,9 @@ impl Traffic {
     /// # Panics
     /// When `class` is not one of [`Traffic::classes`].
     pub fn too_long(&self, class: u16, context_tokens: u64) -> Option<TooLong> {
+        if self.most_tokens(class).is_some_and(|most| most <= context_tokens) {
+            return None;
+        }
         let info = &self.classes()[usize::from(class)];
         let mut found: Option<TooLong> = None;
         let mut of = 0;
@@ -81,9 +84,9 @@ impl Traffic {
         let most = if self.knows_lengths(class) { LOOKED_AT } else { MADE };
         if let Some(open) = self.open() {
             let window = open.window();
-            let planned = window.warmup.saturating_add(window.measured);
+            let planned = window.warmup.saturating_add(window.measured).min(most);
             let arrivals = open.schedule().take_while(|arrival| arrival.place < planned);
-            for arrival in arrivals.filter(|arrival| arrival.class == class).take(most as usize) {
+            for arrival in arrivals.filter(|arrival| arrival.class == class) {
                 look(window.phase(arrival.place), RequestId::Open { index: arrival.index });
             }
         } else if let Some(closed) = self.closed() {

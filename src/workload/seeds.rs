@@ -1,5 +1,6 @@
 //! The nodes of the seed tree that the traffic of one point hangs on.
 
+use super::prompt::PromptsConfig;
 use crate::scenario::file::ScenarioFile;
 use crate::seed::Seed;
 
@@ -7,7 +8,7 @@ use crate::seed::Seed;
 /// class moves its times, lengths or texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PointSeeds {
-    /// Names the point among all others; opens prompts with `salt = "point"`.
+    /// What opens prompts with `salt = "point"`: another in every point.
     pub point: Seed,
     /// The common load: its times, which class an arrival belongs to, and what the classes that share it share.
     pub load: Seed,
@@ -21,6 +22,19 @@ impl PointSeeds {
         let of_class = |name: &str| seed.child("workload").child("class").child(name);
         let classes = scenario.traffic.iter().map(|class| of_class(&class.name)).collect();
         Self { point: seed, load: seed, classes }
+    }
+
+    /// What the prompts of a class hang on: the class alone, or with all that share its load where they are dealt out
+    /// among them.
+    pub(crate) fn prompts_of(&self, scenario: &ScenarioFile, class: usize) -> Seed {
+        let config = &scenario.traffic[class];
+        let prompts = scenario.workloads.get(&config.workload).map(|workload| &workload.prompts);
+        let dealt = prompts.is_some_and(PromptsConfig::is_dealt) && config.load.is_none();
+        if !dealt {
+            return self.classes[class];
+        }
+        let common: Vec<bool> = scenario.traffic.iter().map(|class| class.load.is_none()).collect();
+        self.of_classes(&common).child(&self.classes[class].to_hex())
     }
 
     /// The node of what some classes of the common load draw from together.

@@ -302,6 +302,14 @@ impl Traffic {
         (input, asked.or(answer).unwrap_or(1))
     }
 
+    /// The most tokens that prompt and answer of a request of a class can have together; `None`: not known, as of sessions.
+    pub(super) fn most_tokens(&self, class: u16) -> Option<u64> {
+        let maker = &self.classes[usize::from(class)];
+        let (input, answer) = maker.prompts.longest().filter(|_| maker.sessions.is_none())?;
+        let output = maker.output.as_ref().map(|lengths| lengths.bounds().1).or(answer).unwrap_or(1);
+        Some(u64::from(input) + u64::from(output))
+    }
+
     /// Whether [`Traffic::lengths`] of a class makes no text.
     pub(super) fn knows_lengths(&self, class: u16) -> bool {
         !self.has_sessions(class) && self.classes[usize::from(class)].prompts.knows_lengths()

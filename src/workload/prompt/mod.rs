@@ -93,6 +93,11 @@ impl PromptsConfig {
         }
     }
 
+    /// Whether the classes of a load draw from one supply: what one of them sends hangs on the others.
+    pub(crate) fn is_dealt(&self) -> bool {
+        self.dataset().is_some() || matches!(self, Self::NumberWords(_) | Self::Trace(_))
+    }
+
     /// The dataset that the prompts come from, if they do.
     pub fn dataset(&self) -> Option<DatasetView<'_>> {
         match self {
@@ -157,6 +162,11 @@ pub(crate) trait PromptSource: Debug + Send + Sync {
     fn lengths(&self, who: &Who) -> (u32, Option<u32>) {
         let drawn = self.draw(who);
         (drawn.asked, drawn.answer)
+    }
+
+    /// The most tokens of a prompt, and of a recorded answer if there is one; `None`: not known without looking at all.
+    fn longest(&self) -> Option<(u32, Option<u32>)> {
+        None
     }
 
     /// Whether [`PromptSource::lengths`] makes no text.

@@ -300,6 +300,10 @@ impl PromptSource for SyntheticSource {
         }
     }
 
+    fn longest(&self) -> Option<(u32, Option<u32>)> {
+        Some((self.lengths.bounds().1, None))
+    }
+
     fn knows_lengths(&self) -> bool {
         true
     }

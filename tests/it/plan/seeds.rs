@@ -4,6 +4,7 @@
 use llm_bench::assets::Assets;
 use llm_bench::measure::timeline::{Phase, RequestId};
 use llm_bench::plan::Plan;
+use llm_bench::plan::sent::Sent;
 use llm_bench::workload::{Content, Library, PointSeeds, Traffic};
 
 use super::{edit, plan};
@@ -237,18 +238,76 @@ fn a_plan_warns_of_classes_that_are_the_same_in_several_points() {
     let swept = |text: &str, axis: &str, values: &str| {
         warned(&format!("{text}\n[[sweep]]\naxis = \"{axis}\"\nvalues = {values}\n"))
     };
-    let same = |name: &str, points: &str| {
-        format!("class `{name}` sends in {points} what it sent in an earlier one, which a prefix cache may answer")
+    let same = |name: &str| {
+        format!("class `{name}` sends the same prompts in several points, which a prefix cache may answer")
     };
-    assert_eq!(swept(SCENARIO, "load.rate_per_s", "[5, 6, 7]"), [same("talk", "2 points"), same("sums", "2 points")]);
-    assert_eq!(swept(SCENARIO, "seed", "[1, 2]"), [] as [String; 0]);
-    assert_eq!(swept(SCENARIO, "phases.measure.duration", "[\"9s\", \"8s\"]"), [] as [String; 0]);
+    let none = || -> Vec<String> { Vec::new() };
+    assert_eq!(swept(SCENARIO, "load.rate_per_s", "[5, 6, 7]"), [same("talk"), same("sums")]);
+    assert_eq!(swept(SCENARIO, "seed", "[1, 2]"), none());
+    assert_eq!(swept(SCENARIO, "phases.measure.duration", "[\"9s\", \"8s\"]"), none());
     // The same server reached in another way has seen it all; another server has not.
-    let all = ["base", "short", "talk", "sums"].map(|name| same(name, "1 point"));
+    let all = ["base", "short", "talk", "sums"].map(same);
     assert_eq!(swept(SCENARIO, "backends.main.http", "[\"1.1\", \"2\"]"), all);
-    assert_eq!(swept(SCENARIO, "backends.main.url", "[\"http://a\", \"http://b\"]"), [] as [String; 0]);
+    assert_eq!(swept(SCENARIO, "backends.main.url", "[\"http://a\", \"http://b\"]"), none());
     let salted = SCENARIO.replace("kind = \"synthetic\"", "kind = \"synthetic\", salt = \"point\"");
-    assert_eq!(swept(&salted, "load.rate_per_s", "[5, 6]"), [same("sums", "1 point")]);
+    assert_eq!(swept(&salted, "load.rate_per_s", "[5, 6]"), [same("sums")]);
     // One class alone is never the same in two points with other loads or workloads.
-    assert_eq!(warned(super::SCENARIO), [] as [String; 0]);
+    assert_eq!(warned(super::SCENARIO), none());
+    // Wherever the axis stands that leaves a class as it is, and however many points the others make.
+    let rates: Vec<u32> = (5..1505).collect();
+    let axes = |first: &str, second: &str| {
+        warned(&format!("{SCENARIO}\n[limits]\npoints = 9000\n\n[[sweep]]\n{first}\n\n[[sweep]]\n{second}\n"))
+    };
+    let (http, rates) = (
+        "axis = \"backends.main.http\"\nvalues = [\"1.1\", \"2\"]",
+        format!("axis = \"load.rate_per_s\"\nvalues = {rates:?}"),
+    );
+    assert_eq!(axes(http, &rates), all);
+    assert_eq!(axes(&rates, http), all);
+    let zipped = |axis: &str| format!("{axis}\nzip = \"z\"");
+    let two = "axis = \"load.rate_per_s\"\nvalues = [5, 6]";
+    assert_eq!(axes(&zipped(http), &zipped(two)), [same("talk"), same("sums")]);
+}
+
+/// The points of a sweep of `axis`, by class: whether an earlier one sent its prompts.
+fn again(text: &str, axis: &str, values: &str) -> Vec<Vec<bool>> {
+    let plan = plan(&format!("{text}\n[[sweep]]\naxis = \"{axis}\"\nvalues = {values}\n"));
+    let mut sent = Sent::default();
+    let points = (0..plan.points.len()).map(|index| {
+        let file = plan.point_scenario(index).unwrap();
+        sent.take_in(&file, &plan.point_seeds(index, &file).unwrap())
+    });
+    points.collect()
+}
+
+#[test]
+fn what_was_sent_before_is_known_by_server_and_text() {
+    let no = [false; 4].to_vec();
+    let yes = [true; 4].to_vec();
+    // One server of two has seen it.
+    let urls = "[[\"http://a\"], [\"http://b\"], [\"http://a\", \"http://c\"]]";
+    let several = edit(SCENARIO, "url = \"http://localhost:8000\"", "urls = [\"http://a\"]");
+    assert_eq!(again(&several, "backends.main.urls", urls), [no.clone(), no.clone(), yes]);
+    // Another model of the server has a cache of its own.
+    let named = edit(SCENARIO, "workload = \"chat\"", "workload = \"chat\"\nmodel = \"m\"");
+    assert_eq!(again(&named, "traffic.base.model", "[\"m\", \"n\"]")[1], [false, true, true, true]);
+    // Rows, blocks and numbers of one load are dealt out: another workload beside them moves them.
+    let numbers =
+        edit(SCENARIO, "workload = \"sums\"\nload = { kind = \"poisson\", rate_per_s = 2 }", "workload = \"sums\"");
+    assert_eq!(again(&numbers, "workloads.tiny.output_tokens.value", "[5, 6]")[1], [true, false, true, false]);
+    assert_eq!(again(SCENARIO, "workloads.tiny.output_tokens.value", "[5, 6]")[1], [true, false, true, true]);
+}
+
+/// With a salt points differ even where only the way to the server does.
+#[test]
+fn a_salt_keeps_ways_to_a_server_apart() {
+    let salted = SCENARIO.replace("kind = \"synthetic\"", "kind = \"synthetic\", salt = \"point\"");
+    let plan = plan(&format!("{salted}\n[[sweep]]\naxis = \"backends.main.http\"\nvalues = [\"1.1\", \"2\"]\n"));
+    for name in ["base", "talk"] {
+        let texts = |index| -> Vec<String> {
+            sent(&plan, index, name).into_iter().map(|(_, content)| format!("{:?}", content.prompt)).collect()
+        };
+        let second = texts(1);
+        assert!(texts(0).iter().all(|text| !second.contains(text)), "{name}");
+    }
 }

@@ -95,6 +95,8 @@ fn csv_may_be_separated_by_semicolons_and_tabs() {
         );
         assert_eq!(sent(&load("csv", rows.as_bytes(), "", "").unwrap(), 2), expected, "{delimiter:?}");
     }
+    let blank = "\r\n \nprompt;output_len\nx;3\n";
+    assert_eq!(sent(&load("csv", blank.as_bytes(), "", "").unwrap(), 1), map([("x", 3)]));
     // Whatever stands in other names, and where no separator finds the column, the names are those between commas.
     let odd = "a;b,prompt,output_len\nx;y,z,3\n";
     assert_eq!(sent(&load("csv", odd.as_bytes(), "", "").unwrap(), 1), map([("z", 3)]));

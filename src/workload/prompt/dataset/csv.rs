@@ -10,6 +10,9 @@ use super::jsonl::{OUTPUT_COLUMNS, OUTPUT_EXPECTED};
 use super::row::{Bad, Recorded, Usable, prompt, recorded};
 use super::stop::Stop;
 
+/// Bytes of the line of names that are looked at for what separates them.
+const LONGEST_HEADER: u64 = 64 * 1024;
+
 /// Positions of the columns that are read.
 struct Places<'c> {
     prompt: Column<'c>,
@@ -25,8 +28,7 @@ struct Column<'c> {
 
 /// Reads the whole file into `sink`.
 pub(super) fn read(reader: &mut impl BufRead, columns: &Columns, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let mut first = Vec::new();
-    reader.read_until(b'\n', &mut first).map_err(Stop::Io)?;
+    let first = first_line(reader).map_err(Stop::Io)?;
     let delimiter = delimiter(&first, columns);
     // Rows of another length are told by number, with the others that are wrong.
     let whole = Cursor::new(first).chain(reader);
@@ -47,9 +49,17 @@ pub(super) fn read(reader: &mut impl BufRead, columns: &Columns, sink: &mut Sink
     Ok(())
 }
 
+/// The first line that is not blank, with what stands before it; no more of a line without end than may be names.
+fn first_line(reader: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while line.trim_ascii().is_empty() && reader.by_ref().take(LONGEST_HEADER).read_until(b'\n', &mut line)? > 0 {}
+    Ok(line)
+}
+
 /// What separates the names of the first line such that the column of the prompts is among them; a comma, if nothing does.
 fn delimiter(first: &[u8], columns: &Columns) -> u8 {
     let splits = |delimiter: &u8| {
+        let first = first.trim_ascii_start();
         let mut line = ReaderBuilder::new().has_headers(false).delimiter(*delimiter).from_reader(first);
         let mut names = ByteRecord::new();
         let read = line.read_byte_record(&mut names);

@@ -299,6 +299,12 @@ impl Dataset {
         self.rows.len() as u64
     }
 
+    /// The most tokens of a prompt and of a recorded answer.
+    pub(crate) fn longest(&self) -> (u32, Option<u32>) {
+        let lengths = || self.rows.iter().map(Kept::lengths);
+        (lengths().map(|row| row.0).max().unwrap_or(0), lengths().filter_map(|row| row.1).max())
+    }
+
     /// Tokens of prompt and recorded answer of row `number`.
     pub(crate) fn lengths(&self, number: u64) -> (u32, Option<u32>) {
         self.rows[number as usize].lengths()

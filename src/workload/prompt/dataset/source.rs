@@ -51,6 +51,10 @@ impl PromptSource for DatasetSource {
         Drawn { prompt, asked: counted, counted, answer: row.answer_tokens, expected_number: None }
     }
 
+    fn longest(&self) -> Option<(u32, Option<u32>)> {
+        self.knows_lengths().then(|| self.dataset.longest())
+    }
+
     fn knows_lengths(&self) -> bool {
         self.salt.is_none() && self.counter.is_content()
     }
