@@ -91,6 +91,8 @@ pub enum Owner<'a> {
     Workload(&'a str),
     /// `[load]`.
     Load,
+    /// `[traffic.NAME.load]`.
+    ClassLoad(&'a str),
     /// `[workloads.NAME]`, in the lengths of these keys below it.
     Lengths(&'a str, &'static str),
 }
@@ -106,6 +108,7 @@ impl NamedFile<'_> {
             Owner::Tokenizer(name) | Owner::ChatTemplate(name) => format!("tokenizers.{}", quoted(name)),
             Owner::Workload(name) => format!("workloads.{}.prompts", quoted(name)),
             Owner::Load => "load".to_owned(),
+            Owner::ClassLoad(name) => format!("traffic.{}.load", quoted(name)),
             Owner::Lengths(name, keys) => format!("workloads.{}.{keys}", quoted(name)),
         }
     }
@@ -139,12 +142,11 @@ pub fn named_files<'a>(file: &'a ScenarioFile) -> Vec<NamedFile<'a>> {
         let dataset = workload.prompts.dataset()?;
         Some(NamedFile { owner: Owner::Workload(name), path: dataset.path, pin: dataset.sha256 })
     });
-    let load = match &file.load {
-        LoadConfig::Trace(trace) => {
-            Some(NamedFile { owner: Owner::Load, path: &trace.path, pin: trace.sha256.as_deref() })
-        }
+    let own = file.traffic.iter().filter_map(|class| Some((Owner::ClassLoad(&class.name), class.load.as_ref()?)));
+    let loads = std::iter::once((Owner::Load, &file.load)).chain(own).filter_map(|(owner, load)| match load {
+        LoadConfig::Trace(trace) => Some(NamedFile { owner, path: &trace.path, pin: trace.sha256.as_deref() }),
         _ => None,
-    };
+    });
     let lengths = file.workloads.iter().flat_map(|(name, workload)| {
         let named = |(keys, file): (&'static str, LengthFile<'a>)| NamedFile {
             owner: Owner::Lengths(name, keys),
@@ -159,7 +161,7 @@ pub fn named_files<'a>(file: &'a ScenarioFile) -> Vec<NamedFile<'a>> {
         }
         _ => None,
     });
-    tokenizers.chain(templates).chain(datasets).chain(lengths).chain(load).collect()
+    tokenizers.chain(templates).chain(datasets).chain(lengths).chain(loads).collect()
 }
 
 /// The input files that the traffic of `file` uses: those a point digest covers.
@@ -174,7 +176,7 @@ pub fn used_files(file: &ScenarioFile) -> Vec<NamedFile<'_>> {
     let used = |named: &NamedFile<'_>| match named.owner {
         Owner::Tokenizer(name) | Owner::ChatTemplate(name) => tokenizer(name),
         Owner::Workload(name) | Owner::Lengths(name, _) => workload(name),
-        Owner::Load => true,
+        Owner::Load | Owner::ClassLoad(_) => true,
     };
     named_files(file).into_iter().filter(used).collect()
 }

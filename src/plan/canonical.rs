@@ -106,7 +106,7 @@ pub fn canonical(file: &ScenarioFile, inputs: &AssetDigests) -> Result<Value, Mi
         "phases": tree_normalised(phases),
         "seed": seed,
         "tokenizers": tokenizers,
-        "traffic": tree_of_traffic(traffic),
+        "traffic": tree_of_traffic(traffic, inputs)?,
         "workloads": workloads,
     }))
 }
@@ -132,7 +132,7 @@ pub fn point_changes(
             tables.insert("backends".to_owned(), Value::Object(backends));
             tables.insert("tokenizers".to_owned(), Value::Object(tokenizers));
             tables.insert("workloads".to_owned(), Value::Object(workloads));
-            tables.insert("traffic".to_owned(), tree_of_traffic(&file.traffic));
+            tables.insert("traffic".to_owned(), tree_of_traffic(&file.traffic, inputs)?);
         }
         if old.load != new.load || old_inputs != new_inputs {
             tables.insert("load".to_owned(), tree_of_load(&file.load, inputs)?);
@@ -215,13 +215,19 @@ impl Used {
 }
 
 /// The traffic classes without what judges them.
-pub(crate) fn tree_of_traffic(traffic: &[TrafficConfig]) -> Value {
+///
+/// # Errors
+/// When the digest of a trace that one of them replays is missing.
+pub(crate) fn tree_of_traffic(traffic: &[TrafficConfig], inputs: &AssetDigests) -> Result<Value, MissingDigest> {
     let mut classes = tree(traffic);
-    for class in classes.as_array_mut().into_iter().flatten() {
+    for (class, config) in classes.as_array_mut().into_iter().flatten().zip(traffic) {
         remove(class, "slo");
         normalise_except(class, "extra_body");
+        if let Some(LoadConfig::Trace(trace)) = &config.load {
+            by_content(&mut class["load"], &trace.path, inputs)?;
+        }
     }
-    classes
+    Ok(classes)
 }
 
 /// The load with its input file by content.

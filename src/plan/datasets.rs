@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use crate::assets::Assets;
 use crate::plan::estimate::{DatasetFacts, DatasetLengths};
 use crate::scenario::file::{ScenarioFile, WorkloadConfig};
-use crate::workload::prompt::PromptsConfig;
 use crate::workload::{Library, Problem, Replay, WorkloadError};
 
 /// Reads the datasets of a scenario, each once however many points use it.
@@ -31,10 +30,6 @@ impl DatasetFacts for LoadedDatasets {
         if self.broken.get() {
             return None;
         }
-        if matches!(workload.prompts, PromptsConfig::Trace(_)) {
-            let (input_tokens, output_tokens) = self.replay(file)?.mean_lengths().ok()?;
-            return Some(DatasetLengths { input_tokens, output_tokens });
-        }
         // What is wrong with a dataset is said where it is used; an estimate only lacks it.
         let (input, output) = self.library.mean_lengths(file, workload).inspect_err(|_| self.broken.set(true)).ok()?;
         Some(DatasetLengths { input_tokens: input?, output_tokens: output? })
@@ -44,20 +39,23 @@ impl DatasetFacts for LoadedDatasets {
         self.library.dataset_stats(file, workload).ok()??.mean_turns
     }
 
-    fn replay(&self, file: &ScenarioFile) -> Option<Replay> {
-        self.library.replay_of(file).ok()?
+    fn replay(&self, file: &ScenarioFile, own: Option<usize>) -> Option<Replay> {
+        self.library.replay_of(file, own).ok()?
     }
 
     fn problems(&self, file: &ScenarioFile) -> Vec<Problem> {
-        match self.library.replay_of(file) {
+        let of_load = |own: Option<usize>| match self.library.replay_of(file, own) {
             Ok(_) => Vec::new(),
             Err(WorkloadError::Settings(problems)) => problems,
             // A file that every point uses is reported once.
             Err(error) => {
                 let message = error.to_string();
                 let new = self.broken_traces.borrow_mut().insert(message.clone());
-                if new { vec![Problem::new("load.path", message)] } else { Vec::new() }
+                let table =
+                    own.map_or_else(|| "load".to_owned(), |class| format!("traffic.{}.load", file.traffic[class].name));
+                if new { vec![Problem::new(format!("{table}.path"), message)] } else { Vec::new() }
             }
-        }
+        };
+        std::iter::once(None).chain((0..file.traffic.len()).map(Some)).flat_map(of_load).collect()
     }
 }

@@ -79,16 +79,17 @@ pub struct DatasetLengths {
 
 /// Who knows how long the prompts of a dataset, and lengths in files, are. Answers should be remembered: it is asked per point.
 pub trait DatasetFacts: std::fmt::Debug {
-    /// Mean lengths for `workload`, which has a dataset, a trace, numbers in words or a file of lengths; `None`: unknown, and the estimate
-    /// says so.
+    /// Mean lengths for `workload`, which has a dataset, numbers in words or a file of lengths; `None`: unknown, and the
+    /// estimate says so.
     fn lengths(&self, file: &ScenarioFile, workload: &WorkloadConfig) -> Option<DatasetLengths>;
     /// Mean turns of a row, where rows are the sessions of `workload`.
     fn turns(&self, _file: &ScenarioFile, _workload: &WorkloadConfig) -> Option<f64> {
         None
     }
 
-    /// The arrivals of a load that replays a trace; `None`: unknown, and the estimate has no requests.
-    fn replay(&self, _: &ScenarioFile) -> Option<Replay> {
+    /// The arrivals of a load that replays a trace, the common one or that of a class; `None`: unknown, and the estimate
+    /// has no requests.
+    fn replay(&self, _: &ScenarioFile, _own: Option<usize>) -> Option<Replay> {
         None
     }
 
@@ -111,7 +112,7 @@ impl DatasetFacts for NoDatasets {
 /// What the point `file` is expected to take.
 pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
     let classes = classes(file, datasets);
-    let loads = Loads::of(file, datasets.replay(file), |class| classes[class].visit());
+    let loads = Loads::of(file, &|own| datasets.replay(file, own), |class| classes[class].visit());
     let warmup_s = loads.warmup_s;
     let (window_s, measured) = window(&file.phases.measure, &loads);
     let window_end_s = warmup_s + window_s;
@@ -179,7 +180,7 @@ pub fn estimate(file: &ScenarioFile, datasets: &dyn DatasetFacts) -> Estimate {
 
 /// Share of the requests of the measured window that each class is expected to get.
 pub fn class_shares(file: &ScenarioFile) -> Vec<f64> {
-    let loads = Loads::of(file, None, |_| Visit { turns: 1.0, service_s: NOMINAL_TTFT_S, pause_s: 0.0 });
+    let loads = Loads::of(file, &|_| None, |_| Visit { turns: 1.0, service_s: NOMINAL_TTFT_S, pause_s: 0.0 });
     let (window_s, _) = window(&file.phases.measure, &loads);
     let mut shares = vec![0.0; file.traffic.len()];
     let alone = loads.streams.len() == 1;
@@ -255,7 +256,7 @@ impl Class<'_> {
 
 fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class<'a>> {
     let weights: f64 = file.traffic.iter().filter(|class| class.load.is_none()).map(|class| class.weight).sum();
-    let class = |config: &'a TrafficConfig| {
+    let class = |(index, config): (usize, &'a TrafficConfig)| {
         let workload = file.workloads.get(&config.workload);
         let dataset = workload
             .filter(|workload| {
@@ -263,7 +264,15 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
                     || matches!(workload.prompts, PromptsConfig::Trace(_) | PromptsConfig::NumberWords(_))
                     || workload.length_files().next().is_some()
             })
-            .and_then(|workload| datasets.lengths(file, workload));
+            .and_then(|workload| match workload.prompts {
+                // The part that the load of the class replays.
+                PromptsConfig::Trace(_) => {
+                    let replay = datasets.replay(file, config.load.is_some().then_some(index))?;
+                    let (input_tokens, output_tokens) = replay.mean_lengths().ok()?;
+                    Some(DatasetLengths { input_tokens, output_tokens })
+                }
+                _ => datasets.lengths(file, workload),
+            });
         let input = workload.and_then(|workload| workload.mean_length(Side::Input));
         let output = workload.and_then(|workload| workload.mean_length(Side::Output));
         let output_tokens = output.or(dataset.map(|dataset| dataset.output_tokens));
@@ -292,7 +301,7 @@ fn classes<'a>(file: &'a ScenarioFile, datasets: &dyn DatasetFacts) -> Vec<Class
             price: file.backends.get(&config.backend).and_then(|backend| backend.openai().price.as_ref()),
         }
     };
-    file.traffic.iter().map(class).collect()
+    file.traffic.iter().enumerate().map(class).collect()
 }
 
 /// Expected arrivals of all loads of a point.
@@ -302,7 +311,11 @@ struct Loads<'a> {
 }
 
 impl<'a> Loads<'a> {
-    fn of(file: &'a ScenarioFile, replay: Option<Replay>, visit: impl Fn(usize) -> Visit) -> Self {
+    fn of(
+        file: &'a ScenarioFile,
+        replay: &dyn Fn(Option<usize>) -> Option<Replay>,
+        visit: impl Fn(usize) -> Visit,
+    ) -> Self {
         let warmup_s = seconds(file.phases.warmup);
         let streams = load_streams(file).into_iter().map(|LoadStream { load, shares, own }| {
             let mean = |of: &dyn Fn(Visit) -> f64| -> f64 {
@@ -318,8 +331,7 @@ impl<'a> Loads<'a> {
             let service = |(class, share): (usize, &f64)| share * visit(class).service_s;
             let service_s = shares_of_requests.iter().enumerate().map(service).sum();
             let visit_s = mean(&|visit| visit.turns * visit.service_s + visit.pause_s);
-            // A trace is the common load's.
-            let replay = replay.clone().filter(|_| own.is_none());
+            let replay = if matches!(load, LoadConfig::Trace(_)) { replay(own) } else { None };
             Arrivals { load, shares, shares_of_requests, replay, warmup_s, service_s, turns, visit_s }
         });
         Self { streams: streams.collect(), warmup_s }

@@ -50,7 +50,7 @@ impl Identifier {
             self.unaddressed = to_string(&Value::Object(backends));
             self.tokenizers = to_string(&Value::Object(tokenizers));
             self.workloads = to_string(&Value::Object(workloads));
-            let mut traffic = tree_of_traffic(&file.traffic);
+            let mut traffic = tree_of_traffic(&file.traffic, inputs)?;
             self.traffic = to_string(&traffic);
             unaddressed_traffic(&mut traffic);
             self.unaddressed_traffic = to_string(&traffic);

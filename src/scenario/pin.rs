@@ -11,6 +11,14 @@ pub fn pin(text: &str, digests: &AssetDigests) -> String {
     let Ok(document) = DeTable::parse(text) else { return text.to_owned() };
     let mut edits: Vec<(std::ops::Range<usize>, String)> = Vec::new();
     for (name, value) in document.get_ref().iter() {
+        if let ("traffic", DeValue::Array(classes)) = (name.get_ref().as_ref(), value.get_ref()) {
+            for class in classes.iter() {
+                let DeValue::Table(class) = class.get_ref() else { continue };
+                let Some(DeValue::Table(load)) = class.get("load").map(|load| load.get_ref()) else { continue };
+                edits.extend(edit(text, load, digests));
+            }
+            continue;
+        }
         let DeValue::Table(entries) = value.get_ref() else { continue };
         if name.get_ref().as_ref() == "load" {
             edits.extend(edit(text, entries, digests));

@@ -16,6 +16,7 @@ mod table;
 mod unpack;
 mod value;
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -415,7 +416,7 @@ impl Checks {
     }
 }
 
-/// A trace as it is kept: 8 bytes for a time, 8 for two lengths, 8 for a block id.
+/// A trace as it is kept: 8 bytes for a time, 8 for two lengths, 8 for a block id, 4 for a model and a class.
 #[derive(Debug)]
 pub struct Trace {
     path: String,
@@ -425,6 +426,36 @@ pub struct Trace {
     /// Where the ids of a row end in `ids`.
     id_ends: Vec<usize>,
     ids: Vec<u64>,
+    models: Names,
+    classes: Names,
+}
+
+/// A name a row, of few different ones; nothing where no row has one.
+#[derive(Debug, Default)]
+struct Names {
+    /// Position in `known`, from 1; 0 or beyond the end: none.
+    rows: Vec<u32>,
+    known: Vec<Box<str>>,
+    places: HashMap<Box<str>, u32>,
+}
+
+impl Names {
+    fn push(&mut self, row: usize, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let place = self.places.get(name).copied().unwrap_or_else(|| {
+            self.known.push(name.into());
+            let place = self.known.len() as u32;
+            self.places.insert(name.into(), place);
+            place
+        });
+        self.rows.resize(row, 0);
+        self.rows.push(place);
+    }
+
+    fn of(&self, row: usize) -> Option<&str> {
+        let place = self.rows.get(row)?.checked_sub(1)?;
+        Some(&self.known[place as usize])
+    }
 }
 
 impl Trace {
@@ -435,7 +466,12 @@ impl Trace {
     pub fn read(source: &TraceSource, file: impl Read, blocks: bool) -> Result<Self, TraceError> {
         let (mut times, mut lengths) = (Vec::new(), Vec::new());
         let (mut id_ends, mut ids) = (Vec::new(), Vec::new());
+        let (mut models, mut classes) = (Names::default(), Names::default());
+        let mut number = 0;
         let kind = read(source, file, &mut |row| {
+            models.push(number, row.model.as_deref());
+            classes.push(number, row.class.as_deref());
+            number += 1;
             times.extend(row.at_ns);
             lengths.extend(row.input_tokens.zip(row.output_tokens));
             if blocks {
@@ -451,7 +487,7 @@ impl Trace {
             id_ends.clear();
         }
         id_ends.shrink_to_fit();
-        Ok(Self { path: source.path.clone(), kind, times, lengths, id_ends, ids })
+        Ok(Self { path: source.path.clone(), kind, times, lengths, id_ends, ids, models, classes })
     }
 
     /// The path as the user spells it.
@@ -490,6 +526,22 @@ impl Trace {
         let Some(end) = self.id_ends.get(row) else { return &[] };
         let start = if row == 0 { 0 } else { self.id_ends[row - 1] };
         &self.ids[start..*end]
+    }
+
+    /// The model that row `row` asked for.
+    pub fn model(&self, row: usize) -> Option<&str> {
+        self.models.of(row)
+    }
+
+    /// What kind of request row `row` was.
+    pub fn class(&self, row: usize) -> Option<&str> {
+        self.classes.of(row)
+    }
+
+    /// The models, or the kinds, of all rows, in the order of their first.
+    pub(crate) fn names(&self, models: bool) -> impl Iterator<Item = &str> {
+        let names = if models { &self.models } else { &self.classes };
+        names.known.iter().map(|name| &**name)
     }
 
     /// Rows with a time in `[from, to)`.

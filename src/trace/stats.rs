@@ -10,7 +10,7 @@ use crate::units::{NANOS_PER_SEC, Nanos};
 /// Bins of the requests over time; their width doubles until the trace fits.
 const BINS: usize = 4096;
 
-/// What a trace holds. Memory grows with different lengths and blocks, not with requests.
+/// What a trace holds. Memory grows with different lengths, blocks and names, not with requests.
 #[derive(Clone, Debug, Default)]
 pub struct TraceStats {
     requests: u64,
@@ -23,6 +23,8 @@ pub struct TraceStats {
     seen: HashSet<u64>,
     blocks: u64,
     repeated: u64,
+    models: BTreeMap<String, u64>,
+    classes: BTreeMap<String, u64>,
     bins: Vec<u64>,
     bin_ns: Nanos,
 }
@@ -99,6 +101,14 @@ impl TraceStats {
         self.requests += 1;
         self.input.add(row.input_tokens);
         self.output.add(row.output_tokens);
+        for (counts, name) in [(&mut self.models, &row.model), (&mut self.classes, &row.class)] {
+            if let Some(name) = name {
+                match counts.get_mut(name) {
+                    Some(count) => *count += 1,
+                    None => _ = counts.insert(name.clone(), 1),
+                }
+            }
+        }
         for id in row.hash_ids.iter().flatten() {
             self.blocks += 1;
             self.repeated += u64::from(!self.seen.insert(*id));
@@ -157,6 +167,16 @@ impl TraceStats {
     /// Blocks, and how many of them an unbounded cache would have seen before.
     pub fn blocks(&self) -> Option<(u64, u64)> {
         (self.blocks > 0).then_some((self.blocks, self.repeated))
+    }
+
+    /// Requests by the model they asked for, where they say it.
+    pub fn models(&self) -> &BTreeMap<String, u64> {
+        &self.models
+    }
+
+    /// Requests by their kind, where they say it.
+    pub fn classes(&self) -> &BTreeMap<String, u64> {
+        &self.classes
     }
 
     /// Requests over time in `columns` equal parts of the trace; empty without times or with all at once.

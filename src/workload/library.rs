@@ -17,6 +17,7 @@ use super::prompt::dataset::config::DatasetView;
 use super::prompt::dataset::{Dataset, DatasetStats, Selection};
 use super::prompt::number_words::NumberWordsSource;
 use super::seeds::PointSeeds;
+use super::streams::load_streams;
 use super::traffic::Traffic;
 use crate::assets::Assets;
 use crate::scenario::file::{FileTokenizer, ScenarioFile, TokenizerConfig, WorkloadConfig};
@@ -131,26 +132,38 @@ impl Library {
     ///
     /// # Errors
     /// A file that cannot be used, or a part that it does not have.
-    pub(crate) fn replay(&self, config: &TraceLoad, blocks: bool) -> Result<Replay, WorkloadError> {
+    fn replay(&self, config: &TraceLoad, blocks: bool, table: &str) -> Result<Replay, WorkloadError> {
         let trace = self.trace(&config.source(), blocks)?;
-        Replay::new(config, trace)?.map_err(|problem| WorkloadError::Settings(vec![problem.inside("load")]))
+        Replay::new(config, trace)?.map_err(|problem| WorkloadError::Settings(vec![problem.inside(table)]))
     }
 
-    /// The arrivals of a load that replays a trace, checked against the window and for the lengths that prompts take
-    /// from it; `None` for any other load.
+    /// The arrivals of a load that replays a trace, the common one or that of the class `own`, checked against the window
+    /// and for the lengths that prompts take from it; `None` for any other load.
     ///
     /// # Errors
     /// A file that cannot be used, or one that does not hold what is asked of it.
-    pub fn replay_of(&self, scenario: &ScenarioFile) -> Result<Option<Replay>, WorkloadError> {
-        let LoadConfig::Trace(config) = &scenario.load else { return Ok(None) };
-        let used = |workload: &str| scenario.traffic.iter().any(|class| class.workload == workload);
-        let mut workloads = scenario.workloads.iter().filter(|(name, _)| used(name));
-        let prompts = workloads.any(|(_, workload)| matches!(workload.prompts, PromptsConfig::Trace(_)));
-        let replay = self.replay(config, prompts)?;
+    ///
+    /// # Panics
+    /// When `own` is not a class of `scenario`.
+    pub fn replay_of(&self, scenario: &ScenarioFile, own: Option<usize>) -> Result<Option<Replay>, WorkloadError> {
+        let (load, table) = match own.map(|class| &scenario.traffic[class]) {
+            None => (Some(&scenario.load), "load".to_owned()),
+            Some(class) => (class.load.as_ref(), format!("traffic.{}.load", class.name)),
+        };
+        let Some(LoadConfig::Trace(config)) = load else { return Ok(None) };
+        let mut served = scenario.traffic.iter().enumerate().filter(|(index, class)| match own {
+            None => class.load.is_none(),
+            Some(own) => *index == own,
+        });
+        let prompts = served.any(|(_, class)| {
+            let workload = scenario.workloads.get(&class.workload);
+            workload.is_some_and(|workload| matches!(workload.prompts, PromptsConfig::Trace(_)))
+        });
+        let replay = self.replay(config, prompts, &table)?;
         if prompts {
             replay.mean_lengths()?;
         }
-        match replay.check_phases(&scenario.phases) {
+        match replay.check_phases(&scenario.phases, &table, load_streams(scenario).len() == 1) {
             Some(problem) => Err(WorkloadError::Settings(vec![problem])),
             None => Ok(Some(replay)),
         }

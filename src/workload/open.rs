@@ -30,6 +30,8 @@ pub(crate) struct Stream {
     pub(crate) process: Process,
     pub(crate) seed: Seed,
     pub(crate) split: ClassSplit,
+    /// The class whose load it is; `None`: the common one.
+    pub(crate) own: Option<usize>,
 }
 
 impl OpenLoop {
@@ -48,9 +50,9 @@ impl OpenLoop {
         self.0.window.get_or_init(|| find_window(self.schedule(), self.0.rule, self.0.classes))
     }
 
-    /// The part of a trace that the arrivals are, if they are one.
-    pub(crate) fn replay(&self) -> Option<&Replay> {
-        self.0.streams.iter().find_map(|stream| match &stream.process {
+    /// The part of a trace that the arrivals of a load are, if they are one: of the common load, or that of a class.
+    pub(crate) fn replay(&self, own: Option<usize>) -> Option<&Replay> {
+        self.0.streams.iter().filter(|stream| stream.own == own).find_map(|stream| match &stream.process {
             Process::Trace(replay) => Some(replay),
             _ => None,
         })

@@ -81,9 +81,6 @@ pub(crate) fn check(scenario: &ScenarioFile) -> Vec<(Option<usize>, Problem)> {
                 "users wait for their answers, and the loads of classes that run side by side have times that no answer \
                  can move; a closed loop stands in `[load]`, shared by `weight`",
             ),
-            LoadConfig::Trace(_) => {
-                found("load", "a trace is replayed as `[load]`; its requests are shared by `weight`")
-            }
             LoadConfig::Classes(_) => found("load", "`classes` stands for the loads of the classes, in `[load]` only"),
             _ if closed => found(
                 "load",

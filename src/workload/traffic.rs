@@ -104,10 +104,10 @@ enum Pace {
 }
 
 impl Pace {
-    /// The part of a trace that is replayed, if it is one.
-    fn replay(&self) -> Option<&Replay> {
+    /// The part of a trace that a load replays, the common one or that of a class, if it is one.
+    fn replay(&self, own: Option<usize>) -> Option<&Replay> {
         match self {
-            Self::Open(open) => open.replay(),
+            Self::Open(open) => open.replay(own),
             Self::Closed(_) => None,
         }
     }
@@ -451,12 +451,11 @@ fn check_workload(workload: &WorkloadConfig, scenario: &ScenarioFile) -> Vec<Pro
         }
     }
     if let PromptsConfig::Trace(_) = &workload.prompts {
-        let apart = scenario
-            .traffic
-            .iter()
-            .any(|class| class.load.is_some() && scenario.workloads.get(&class.workload) == Some(workload));
-        if apart || !matches!(scenario.load, LoadConfig::Trace(_)) {
-            problems.push(Problem::new("prompts", "prompts of a trace need `load.kind = \"trace\"`"));
+        let served = |class: &&TrafficConfig| scenario.workloads.get(&class.workload) == Some(workload);
+        let mut loads =
+            scenario.traffic.iter().filter(served).map(|class| class.load.as_ref().unwrap_or(&scenario.load));
+        if loads.any(|load| !matches!(load, LoadConfig::Trace(_))) {
+            problems.push(Problem::new("prompts", "prompts of a trace need a load with `kind = \"trace\"`"));
         }
         for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())] {
             if set {
@@ -513,20 +512,20 @@ fn pace(
     if let LoadConfig::Users(users) = &scenario.load {
         return Ok(Pace::Closed(ClosedLoop::new(users, rule, seeds.load)));
     }
-    let mut replay = library.replay_of(scenario)?;
-    let stream = |stream: streams::LoadStream<'_>| {
-        let replayed = if stream.own.is_none() { replay.take().map(Process::Trace) } else { None };
+    let stream = |stream: streams::LoadStream<'_>| -> Result<Stream, WorkloadError> {
+        let own = stream.own;
+        let replayed = library.replay_of(scenario, own)?.map(Process::Trace);
         let process = replayed.or_else(|| stream.load.process(warmup_end));
-        let process = process.expect("checked: side by side are open loops, and a trace is the common load");
-        match stream.own {
-            None => Stream { process, seed: seeds.load.child("arrivals"), split: split.clone() },
+        let process = process.expect("checked: side by side are open loops");
+        Ok(match own {
+            None => Stream { process, seed: seeds.load.child("arrivals"), split: split.clone(), own },
             Some(class) => {
                 let seed = seeds.classes[class].child("arrivals");
-                Stream { process, seed, split: ClassSplit::only(class as u16, seed) }
+                Stream { process, seed, split: ClassSplit::only(class as u16, seed), own }
             }
-        }
+        })
     };
-    let streams = load_streams(scenario).into_iter().map(stream).collect();
+    let streams = load_streams(scenario).into_iter().map(stream).collect::<Result<_, _>>()?;
     Ok(Pace::Open(OpenLoop::new(streams, scenario.traffic.len(), rule)))
 }
 
@@ -595,7 +594,9 @@ impl Builder<'_> {
 
     /// The classes whose prompts are those of the trace that the common load replays: they share the texts of its blocks.
     fn replaying(&self) -> Vec<bool> {
-        let replaying = |class: &TrafficConfig| matches!(self.workload(class).prompts, PromptsConfig::Trace(_));
+        let replaying = |class: &TrafficConfig| {
+            class.load.is_none() && matches!(self.workload(class).prompts, PromptsConfig::Trace(_))
+        };
         self.scenario.traffic.iter().map(replaying).collect()
     }
 
@@ -711,16 +712,12 @@ impl Builder<'_> {
                 (Box::new(source), mean, supply)
             }
             (PromptsConfig::Trace(_), _) => {
-                let replay = self.pace.replay().expect("checked: prompts of a trace have a load that replays it");
+                let own = config.load.is_some().then_some(usize::from(index));
+                let replay = self.pace.replay(own).expect("checked: prompts of a trace have a load that replays it");
                 let (input, answer) = replay.mean_lengths()?;
                 mean_output_tokens = mean_output_tokens.or(Some(answer));
-                let source = TraceSource::new(
-                    replay.clone(),
-                    counter.clone(),
-                    class_seed,
-                    self.seeds.of_classes(&self.replaying()),
-                    salt,
-                );
+                let blocks = if own.is_some() { class_seed } else { self.seeds.of_classes(&self.replaying()) };
+                let source = TraceSource::new(replay.clone(), counter.clone(), class_seed, blocks, salt);
                 // What repeats, repeats in the trace.
                 (Box::new(source), input, None)
             }

@@ -3,6 +3,7 @@
 mod bad;
 mod formats;
 mod lengths;
+mod parts;
 mod prefix_cache;
 mod prompts;
 mod public;

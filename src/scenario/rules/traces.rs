@@ -11,24 +11,25 @@ pub(super) fn check(rules: &mut Rules<'_>) {
         if !matches!(workload.prompts, PromptsConfig::Trace(_)) {
             continue;
         }
-        if !matches!(load, LoadConfig::Trace(_)) {
-            let message = format!("the prompts of `workloads.{name}` are those of a trace, but no trace is replayed");
-            let also = rules.origin(&["load", "kind"]).value;
-            let diagnostic = Diagnostic::error(&codes::TRACE_PROMPTS, message)
-                .also(also, "request i has no row here")
-                .help("replay it with `load.kind = \"trace\"`, or use synthetic prompts");
-            rules.at_value(&["workloads", name, "prompts", "kind"], "", diagnostic);
-        }
-        let apart = rules.partial.file().traffic.iter().zip(0_usize..);
-        let mut apart = apart.filter(|(class, _)| class.load.is_some() && class.workload == *name);
+        let classes = rules.partial.file().traffic.iter().zip(0_usize..);
+        let mut apart = classes.filter(|(class, _)| {
+            class.workload == *name && !matches!(class.load.as_ref().unwrap_or(load), LoadConfig::Trace(_))
+        });
         if let Some((class, index)) = apart.next() {
             let message = format!(
-                "the prompts of `workloads.{name}` are those of the trace of `load`, but the class `{}` has a load of its own",
+                "the prompts of `workloads.{name}` are those of a trace, but the load of class `{}` replays none",
                 class.name
             );
+            let own = class.load.is_some();
+            let kind = if own { vec!["traffic", "", "load", "kind"] } else { vec!["load", "kind"] };
+            let place = index.to_string();
+            let kind: Vec<&str> =
+                kind.into_iter().map(|key| if key.is_empty() { place.as_str() } else { key }).collect();
+            let also = rules.origin(&kind).value;
             let diagnostic = Diagnostic::error(&codes::TRACE_PROMPTS, message)
-                .help("give the class another workload, or leave its `load` out");
-            rules.at_value(&["traffic", &index.to_string(), "workload"], "", diagnostic);
+                .also(also, "request i has no row here")
+                .help("replay it with a load of `kind = \"trace\"`, or give the class another workload");
+            rules.at_value(&["traffic", &place, "workload"], "", diagnostic);
         }
         for (key, set) in [("input_tokens", workload.input_tokens.is_some()), ("tokens", workload.tokens.is_some())] {
             if set {

@@ -42,6 +42,10 @@ pub struct TraceLoad {
     /// End of that part, itself outside; absent: one mean gap after the last request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<HumanDuration>,
+    /// Which of its requests are replayed; absent: all. With it, classes of traffic can each replay their own part, at
+    /// the times of the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
     /// What follows the last request.
     pub at_end: AtEnd,
     /// A bound on the requests in flight; absent: none.
@@ -50,6 +54,53 @@ pub struct TraceLoad {
     /// How an arrival finds its traffic class.
     #[serde(default)]
     pub split: Split,
+}
+
+/// Names that a message shows of those there are.
+const SHOWN: usize = 8;
+
+/// The requests of a trace that have all that is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Only {
+    /// The model that they asked for: `Model` of BurstGPT, `model` of `bench.trace/1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub model: Option<String>,
+    /// Their kind: `Log Type` of BurstGPT, `class` of `bench.trace/1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub class: Option<String>,
+}
+
+impl Only {
+    fn has(&self, trace: &Trace, row: usize) -> bool {
+        let same =
+            |asked: &Option<String>, found: Option<&str>| asked.as_deref().is_none_or(|asked| found == Some(asked));
+        same(&self.model, trace.model(row)) && same(&self.class, trace.class(row))
+    }
+
+    /// What to say when no request has it.
+    fn nothing(&self, path: &str, trace: &Trace) -> Problem {
+        let named = |key: &str, asked: &Option<String>, models: bool| {
+            let asked = asked.as_deref()?;
+            let known: Vec<&str> = trace.names(models).collect();
+            if known.contains(&asked) {
+                return None;
+            }
+            let message = if known.is_empty() {
+                format!("no request of `{path}` has a {key}")
+            } else {
+                let shown: Vec<String> = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+                let more = if known.len() > SHOWN { ", …" } else { "" };
+                format!("no request of `{path}` has the {key} `{asked}`; it has {}{more}", shown.join(", "))
+            };
+            Some(Problem::new(format!("only.{key}"), message))
+        };
+        named("model", &self.model, true)
+            .or_else(|| named("class", &self.class, false))
+            .unwrap_or_else(|| Problem::new("only", format!("no request of `{path}` in this part has all of it")))
+    }
 }
 
 /// What follows the last request of a trace.
@@ -89,6 +140,9 @@ impl TraceLoad {
             let from = self.from.unwrap_or_default();
             problems.push(Problem::new("to", format!("`to` {to} is not after `from` {from}")));
         }
+        if let Some(Only { model: None, class: None }) = self.only {
+            problems.push(Problem::new("only", "`only` names neither `model` nor `class`; leave it out"));
+        }
         problems
     }
 }
@@ -103,6 +157,8 @@ struct Inner {
     trace: Arc<Trace>,
     first: usize,
     rows: u64,
+    /// The rows of the part, where they are not all from `first` on.
+    picked: Option<Box<[u32]>>,
     from: Nanos,
     scale: f64,
     /// Length of the part, scaled.
@@ -157,9 +213,18 @@ impl Replay {
         if loops && length == 0 {
             return Ok(Err(Problem::new("time_scale", "all requests would be at one instant, again and again")));
         }
-        let rows = window.len() as u64;
         let path = config.path.clone();
-        let inner = Inner { path, first: window.start, rows, from, scale: config.time_scale, length, loops, trace };
+        let first = window.start;
+        let picked: Option<Box<[u32]>> = config
+            .only
+            .as_ref()
+            .map(|only| window.clone().filter(|row| only.has(&trace, *row)).map(|row| row as u32).collect());
+        let rows = picked.as_ref().map_or(window.len(), |picked| picked.len()) as u64;
+        if let (0, Some(only)) = (rows, &config.only) {
+            return Ok(Err(only.nothing(&path, &trace)));
+        }
+        let scale = config.time_scale;
+        let inner = Inner { path, first, rows, picked, from, scale, length, loops, trace };
         Ok(Ok(Self(Arc::new(inner))))
     }
 
@@ -180,8 +245,13 @@ impl Replay {
 
     /// The row of the trace that arrival `index` is, and how often the part was replayed before it.
     pub fn row(&self, index: u64) -> (usize, u64) {
-        let Inner { first, rows, .. } = *self.0;
-        (first + (index % rows) as usize, index / rows)
+        let rows = self.0.rows;
+        (self.row_at((index % rows) as usize), index / rows)
+    }
+
+    /// The row of the trace that is the `place`-th of the part.
+    fn row_at(&self, place: usize) -> usize {
+        self.0.picked.as_ref().map_or(self.0.first + place, |picked| picked[place] as usize)
     }
 
     /// Tokens of prompt and answer of a row, at least 1.
@@ -196,9 +266,8 @@ impl Replay {
     /// When the trace has no lengths.
     pub(crate) fn mean_lengths(&self) -> Result<(f64, f64), TraceError> {
         self.0.trace.lengths()?;
-        let rows = self.0.first..self.0.first + self.0.rows as usize;
-        let sums = rows
-            .map(|row| self.lengths(row))
+        let sums = (0..self.0.rows as usize)
+            .map(|place| self.lengths(self.row_at(place)))
             .fold((0, 0), |sums: (u64, u64), (input, output)| (sums.0 + u64::from(input), sums.1 + u64::from(output)));
         Ok((sums.0 as f64 / self.0.rows as f64, sums.1 as f64 / self.0.rows as f64))
     }
@@ -224,13 +293,14 @@ impl Replay {
         let (mut low, mut high) = (0, self.0.rows);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.offset(self.0.first + middle as usize) < within { low = middle + 1 } else { high = middle }
+            if self.offset(self.row_at(middle as usize)) < within { low = middle + 1 } else { high = middle }
         }
         passes * self.0.rows + low
     }
 
     /// What is wrong with a window that asks for more than there is: absolute keys.
-    pub(crate) fn check_phases(&self, phases: &PhasesConfig) -> Option<Problem> {
+    /// `table` is that of the load; `alone`: whether no other load makes requests.
+    pub(crate) fn check_phases(&self, phases: &PhasesConfig, table: &str, alone: bool) -> Option<Problem> {
         if self.0.loops {
             return None;
         }
@@ -240,18 +310,20 @@ impl Replay {
         if left == 0 {
             let message = format!(
                 "the trace ends {} after the point begins, within warm-up ({}); shorten it, or set \
-                 `load.at_end = \"loop\"`",
+                 `{table}.at_end = \"loop\"`",
                 human(self.0.length),
                 phases.warmup
             );
             return Some(Problem::new("phases.warmup", message));
         }
-        if rule.ended(self.0.length.max(rule.warmup_end), left) {
+        // Requests of other loads may fill a window that ends with a number of them.
+        let others = !alone && rule.soft_requests > 0;
+        if others || rule.ended(self.0.length.max(rule.warmup_end), left) {
             return None;
         }
         let message = format!(
             "the window outlasts the trace, which has {} in {} after warm-up; measure less, or set \
-             `load.at_end = \"loop\"`",
+             `{table}.at_end = \"loop\"`",
             requests(left),
             human(self.0.length.saturating_sub(rule.warmup_end))
         );
@@ -361,7 +433,8 @@ mod tests {
             ..PhasesConfig::default()
         };
         let stops = replay("at_end = \"stop\"", FIVE).unwrap();
-        let check = |warmup, measure| stops.check_phases(&phases(warmup, measure)).map(|problem| problem.key);
+        let check =
+            |warmup, measure| stops.check_phases(&phases(warmup, measure), "load", true).map(|problem| problem.key);
         // The trace lasts 11 s: warm-up and window together may not last longer.
         assert_eq!(check("1s", r#"{ "duration": "10s" }"#), None);
         assert_eq!(check("1s", r#"{ "duration": "10001ms" }"#).as_deref(), Some("phases.measure"));
@@ -372,6 +445,6 @@ mod tests {
         assert_eq!(check("0s", r#"{ "duration": "1h", "max_requests": 3 }"#), None);
         assert_eq!(check("10s", r#"{ "requests": 1 }"#).as_deref(), Some("phases.warmup"));
         let loops = replay("at_end = \"loop\"", FIVE).unwrap();
-        assert_eq!(loops.check_phases(&phases("1h", r#"{ "requests": 5000 }"#)), None);
+        assert_eq!(loops.check_phases(&phases("1h", r#"{ "requests": 5000 }"#), "load", true), None);
     }
 }

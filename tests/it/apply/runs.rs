@@ -339,3 +339,56 @@ values = [10, 12]
         world.edit(&format!("salt = \"{salt}\", "), "");
     }
 }
+
+/// Two classes replay a trace between them, each the requests of its model.
+#[test]
+fn classes_replay_their_parts_of_a_trace() {
+    let text = format!(
+        r#"
+schema = 1
+name = "parts"
+[backends.main]
+protocol = "openai-completions"
+url = "{SIM}"
+[workloads.rows]
+prompts = {{ kind = "trace" }}
+[[traffic]]
+name = "old"
+backend = "main"
+workload = "rows"
+load = {{ kind = "trace", path = "t.csv", only = {{ model = "ChatGPT" }}, at_end = "stop" }}
+[[traffic]]
+name = "new"
+backend = "main"
+workload = "rows"
+load = {{ kind = "trace", path = "t.csv", only = {{ model = "GPT-4" }}, at_end = "stop" }}
+[phases]
+warmup = "0s"
+measure = {{ duration = "500ms" }}
+{ANY_CLIENT}
+"#
+    );
+    let world = World::new(&text);
+    let rows = "Timestamp,Model,Request tokens,Response tokens\n0,ChatGPT,10,1\n0.1,GPT-4,20,2\n0.2,ChatGPT,30,3\n0.6,ChatGPT,9,9\n";
+    world.write("t.csv", rows);
+    let report = measures(&world, &[], 0, 1);
+    let classes = &report.points[0].classes;
+    let planned = |name: &str| classes[name].outcomes.planned;
+    assert_eq!((planned("old"), planned("new")), (2, 1));
+    let records = world.records_of(&report.run_id);
+    let mut lengths: Vec<_> = records.iter().map(|record| (record.class.clone(), record.tokens.input_asked)).collect();
+    lengths.sort();
+    let of = |name: &str, tokens| (name.to_owned(), tokens);
+    assert!(lengths.starts_with(&[of("new", 20), of("old", 10)]), "{lengths:?}");
+    // Another file of that name is another point.
+    world.write("t.csv", &rows.replace("20,2", "21,2"));
+    assert_ne!(measures(&world, &[], 0, 1).plan, report.plan);
+    world.write("t.csv", &rows.replace("GPT-4", "GPT-5"));
+    let refused = world.apply(&[]);
+    assert_eq!(refused.code, Some(65), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("no request of `t.csv` has the model `GPT-4`; it has `ChatGPT`, `GPT-5`"),
+        "{}",
+        refused.stderr
+    );
+}

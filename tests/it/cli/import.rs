@@ -20,11 +20,13 @@ fn it_shows_what_a_trace_holds() {
     let shown = shown.shows("arrivals  0.50 per second over 4s, gaps with a coefficient of variation of 0.50");
     let shown = shown.shows("prompts   mean 200, p50 200, p99 300, 100 to 300 tokens\n");
     let shown = shown.shows("answers   mean 13.3, p50 10, p99 30, 0 to 30 tokens; 1 of 0 tokens, sent as 1");
+    let shown = shown.shows("models    ChatGPT 2, GPT-4 1\n").shows("classes   API log 3\n");
     assert!(shown.out.contains("requests over time, at most 1 in") && !shown.out.contains("blocks"), "{}", shown.out);
     assert_eq!(desk.files("").len(), 1, "nothing was asked to be written");
     let json = desk.bench(&["import", "bursts.csv", "--json"]).code(0).json_lines().remove(0);
     assert_eq!((&json["requests"], &json["rate_per_s"], &json["gap_cv"]), (&3.into(), &0.5.into(), &0.5.into()));
     assert_eq!(json["output_tokens"]["zero"], 1);
+    assert_eq!(json["models"], serde_json::json!({ "ChatGPT": 2, "GPT-4": 1 }));
 }
 
 #[test]

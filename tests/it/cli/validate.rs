@@ -234,6 +234,20 @@ fn pins_are_written_and_nothing_else() {
     assert!(!desk.read("odd.toml").contains(&digest));
 }
 
+/// A trace that a class replays is an input, too.
+#[test]
+fn the_trace_of_a_class_is_pinned() {
+    let desk = Desk::with_scenario();
+    desk.write("t.csv", "offset_s\n1\n2\n");
+    let class = "\n[[traffic]]\nname = \"replayed\"\nbackend = \"main\"\nworkload = \"chat\"\nload = { kind = \"trace\", path = \"t.csv\", \
+                 at_end = \"loop\" }\n";
+    desk.write("apart.toml", &format!("{SCENARIO}{class}"));
+    desk.bench(&["validate", "--pin", "apart.toml"]).code(0).says("pinned apart.toml").shows("apart.toml: ok");
+    assert!(desk.read("apart.toml").contains("path = \"t.csv\", sha256 = \""), "{}", desk.read("apart.toml"));
+    desk.write("t.csv", "offset_s\n1\n3\n");
+    desk.bench(&["validate", "apart.toml"]).code(65).says("B0803");
+}
+
 #[test]
 fn pinning_what_has_no_input_says_so() {
     let desk = Desk::with_scenario();

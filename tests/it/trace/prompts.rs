@@ -162,7 +162,10 @@ fn prompts_of_a_trace_need_a_load_that_replays_it() {
         Traffic::build(&scenario, Seed::root(1), None, &Assets::new(super::data(".."))).unwrap_err().to_string()
     };
     let poisson = "kind = \"poisson\"\nrate_per_s = 1";
-    assert!(error(REPLAY, poisson).contains("`workloads.w.prompts`: prompts of a trace need `load.kind = \"trace\"`"));
+    assert!(
+        error(REPLAY, poisson)
+            .contains("`workloads.w.prompts`: prompts of a trace need a load with `kind = \"trace\"`")
+    );
     let offsets = "kind = \"trace\"\npath = \"traces/README.md\"\nat_end = \"loop\"";
     let input = format!("{REPLAY}input_tokens = {{ kind = \"fixed\", value = 5 }}\n");
     assert!(error(&input, offsets).contains("`workloads.w.input_tokens`"));

@@ -2,6 +2,8 @@
 
 mod dataset;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,9 @@ use dataset::Dataset;
 
 /// Characters of a plot.
 const COLUMNS: usize = 60;
+
+/// Models or classes that are shown.
+const NAMES: usize = 6;
 
 /// Heights of a plot's bars, in eighths of a line.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -227,6 +232,11 @@ fn human(path: &str, format: &str, block_tokens: Option<u32>, stats: &TraceStats
             repeated as f64 / blocks as f64
         ));
     }
+    for (name, counts) in [("models ", stats.models()), ("classes", stats.classes())] {
+        if !counts.is_empty() {
+            lines.push(format!("  {name}   {}", names(counts)));
+        }
+    }
     let over_time = stats.histogram(COLUMNS);
     if let (Some(peak), Some(span)) = (over_time.iter().max(), stats.span_s().filter(|span| *span > 0.0)) {
         let part = span / over_time.len() as f64;
@@ -249,6 +259,16 @@ fn human(path: &str, format: &str, block_tokens: Option<u32>, stats: &TraceStats
         }
     }
     lines.join("\n")
+}
+
+/// The most frequent names with their requests.
+fn names(counts: &BTreeMap<String, u64>) -> String {
+    let mut sorted: Vec<(&String, &u64)> = counts.iter().collect();
+    sorted.sort_by_key(|(_, requests)| Reverse(**requests));
+    let shown = sorted.iter().take(NAMES).map(|(name, requests)| format!("{name} {}", number::count(**requests)));
+    let more = sorted.len().saturating_sub(NAMES);
+    let more = (more > 0).then(|| format!("{more} more"));
+    shown.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 fn tokens(lengths: Lengths) -> String {
@@ -303,6 +323,9 @@ fn machine(path: &str, format: &str, block_tokens: Option<u32>, stats: &TraceSta
             "repeated_share": repeated as f64 / blocks as f64,
         })
     };
+    for (key, counts) in [("models", stats.models()), ("classes", stats.classes())] {
+        set(key, (!counts.is_empty()).then(|| json!(counts)));
+    }
     set("blocks", stats.blocks().map(blocks));
     value
 }
