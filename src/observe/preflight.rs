@@ -181,6 +181,8 @@ impl Demand {
         let answer_s = NOMINAL_TTFT_S + NOMINAL_TPOT_S * mean.unwrap_or(NOMINAL_OUTPUT_TOKENS);
         let bound = file.load.max_in_flight().map(|bound| u64::from(bound.limit));
         let asked = |streams: u32| Streams::Asked(u64::from(streams).min(bound.unwrap_or(u64::MAX)));
+        // A trace has no rate of its own in the scenario: its mean over the window, with all beside it.
+        let mean_per_s = estimate.measure_requests as f64 / estimate.window_s.max(1e-9);
         let (requests_per_s, streams) = match &file.load {
             LoadConfig::Users(load) => {
                 let turn_s = answer_s + load.mean_think_s();
@@ -194,8 +196,6 @@ impl Demand {
             | LoadConfig::Gamma(_)
             | LoadConfig::Weibull(_)
             | LoadConfig::Trace(_)) => {
-                // A trace has no rate of its own in the scenario: its mean over the window.
-                let mean_per_s = estimate.measure_requests as f64 / estimate.window_s.max(1e-9);
                 let rate_per_s = load.peak_rate_per_s().unwrap_or(mean_per_s);
                 (rate_per_s, Streams::open(rate_per_s, 0, bound, answer_s))
             }
@@ -205,6 +205,7 @@ impl Demand {
         let (requests_per_s, streams) = own.fold((requests_per_s, streams), |(rate_per_s, streams), load| {
             let (size, more_per_s) = match load {
                 LoadConfig::Burst(load) => (u64::from(load.size), per_second(load)),
+                LoadConfig::Trace(_) => (0, (mean_per_s - rate_per_s).max(0.0)),
                 load => (0, load.peak_rate_per_s().unwrap_or(0.0)),
             };
             let at_once = size + streams.at_once();

@@ -260,3 +260,20 @@ fn a_sweep_is_named_by_its_worst_point() {
     assert!(descriptors[0].message.starts_with("point c asks for 3000 connections"), "{descriptors:?}");
     assert!(descriptors[0].message.ends_with("(2 more points as well)"), "{descriptors:?}");
 }
+
+/// Whose rates the scenario does not hold: the mean of all over the window, however many traces share it.
+#[test]
+fn traces_of_classes_have_the_rate_that_is_estimated() {
+    let class = |name: &str| {
+        format!(
+            "[[traffic]]\nname = \"{name}\"\nbackend = \"main\"\nworkload = \"chat\"\n\
+             load = {{ kind = \"trace\", path = \"t\", at_end = \"loop\" }}\n"
+        )
+    };
+    let text = SCENARIO.replace("[load]\nLOAD\n", &(class("a") + &class("b")));
+    let first = text.find("[[traffic]]").unwrap();
+    let second = first + text[first..].find("\n\n").unwrap();
+    let file: ScenarioFile = toml::from_str(&format!("{}{}", &text[..first], &text[second..])).unwrap();
+    let known = Estimate { measure_requests: 300, window_s: 10.0, ..estimate(&file, &NoDatasets) };
+    assert!((Demand::of("p1", &file, &known).requests_per_s - 30.0).abs() < 1e-9);
+}
