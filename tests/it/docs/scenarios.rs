@@ -25,7 +25,8 @@ fn plan(name: &str, text: &str, folder: &Path, env: &BTreeMap<String, String>) -
         return Err(show(&loaded.warnings, &loading.sources));
     }
     let planned = document::build(&loaded, &Assets::new(folder), PlanScenario::default());
-    planned.map(|planned| planned.plan).map_err(|found| show(&found, &loading.sources))
+    let planned = planned.map_err(|found| show(&found, &loading.sources))?;
+    if planned.warnings.is_empty() { Ok(planned.plan) } else { Err(show(&planned.warnings, &loading.sources)) }
 }
 
 fn shipped() -> Vec<PathBuf> {
