@@ -81,7 +81,7 @@ pub fn transports(stamping: Stamping) -> TransportFactory {
 pub struct PromptFacts {
     /// Prompts that repeat unasked.
     pub repeated: u64,
-    /// Prompts that an earlier point of the run sent to the same server.
+    /// Measured requests of classes whose prompts an earlier point of the run sent to the same server.
     pub of_earlier_points: u64,
     /// Prompts that were tokenised once more, and those of them whose count was another.
     pub recounts: (u64, u64),

@@ -74,7 +74,8 @@ pub struct ClientFacts {
     pub connections: Connections,
     /// Prompts sent more than once without being asked to, warm-up included.
     pub prompts_repeated: u64,
-    /// Prompts that an earlier point of the run had sent to the same server.
+    /// Measured requests of classes that had sent the same prompts to the same model of the same server in an earlier point
+    /// of the run: all of them, however many the earlier point sent.
     pub prompts_of_earlier_points: u64,
     /// Prompts that were tokenised once more, one in a hundred.
     pub prompts_recounted: u64,

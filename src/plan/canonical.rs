@@ -33,7 +33,7 @@ pub struct MissingDigest(pub String);
 pub struct Identity {
     /// SHA-256 of the canonical form, lower-case hex.
     pub digest: String,
-    /// Names the point in the seed tree, lower-case hex: what opens prompts with `salt = "point"`.
+    /// Names the point in the seed tree, lower-case hex: with the digest it makes the mark of `salt = "point"`.
     pub seed: String,
 }
 

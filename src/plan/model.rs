@@ -157,7 +157,8 @@ pub struct Point {
     pub id: String,
     /// SHA-256 of the canonical resolved point, lower-case hex.
     pub digest: String,
-    /// Root of every draw of the point, lower-case hex.
+    /// Names the point in the seed tree, lower-case hex: with the digest it makes the mark of `salt = "point"`. What else is
+    /// drawn hangs on the settings of each class and load.
     pub seed: String,
     /// Values by axis.
     pub coordinates: Coordinates,

@@ -17,7 +17,6 @@ use super::prompt::dataset::config::DatasetView;
 use super::prompt::dataset::{Dataset, DatasetStats, Selection};
 use super::prompt::number_words::NumberWordsSource;
 use super::seeds::PointSeeds;
-use super::streams::load_streams;
 use super::traffic::Traffic;
 use crate::assets::Assets;
 use crate::scenario::file::{FileTokenizer, ScenarioFile, TokenizerConfig, WorkloadConfig};
@@ -163,7 +162,7 @@ impl Library {
         if prompts {
             replay.mean_lengths()?;
         }
-        match replay.check_phases(&scenario.phases, &table, load_streams(scenario).len() == 1) {
+        match replay.check_phases(&scenario.phases, &table) {
             Some(problem) => Err(WorkloadError::Settings(vec![problem])),
             None => Ok(Some(replay)),
         }

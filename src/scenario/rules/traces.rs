@@ -12,20 +12,18 @@ pub(super) fn check(rules: &mut Rules<'_>) {
             continue;
         }
         let classes = rules.partial.file().traffic.iter().zip(0_usize..);
-        let mut apart = classes.filter(|(class, _)| {
-            class.workload == *name && !matches!(class.load.as_ref().unwrap_or(load), LoadConfig::Trace(_))
-        });
+        // That nothing says when its requests arrive is said elsewhere.
+        let replays = |load: &LoadConfig| matches!(load, LoadConfig::Trace(_) | LoadConfig::Classes(_));
+        let mut apart =
+            classes.filter(|(class, _)| class.workload == *name && !replays(class.load.as_ref().unwrap_or(load)));
         if let Some((class, index)) = apart.next() {
             let message = format!(
                 "the prompts of `workloads.{name}` are those of a trace, but the load of class `{}` replays none",
                 class.name
             );
-            let own = class.load.is_some();
-            let kind = if own { vec!["traffic", "", "load", "kind"] } else { vec!["load", "kind"] };
             let place = index.to_string();
-            let kind: Vec<&str> =
-                kind.into_iter().map(|key| if key.is_empty() { place.as_str() } else { key }).collect();
-            let also = rules.origin(&kind).value;
+            let own = ["traffic", &place, "load", "kind"];
+            let also = rules.origin(if class.load.is_some() { &own } else { &["load", "kind"] }).value;
             let diagnostic = Diagnostic::error(&codes::TRACE_PROMPTS, message)
                 .also(also, "request i has no row here")
                 .help("replay it with a load of `kind = \"trace\"`, or give the class another workload");

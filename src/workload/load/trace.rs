@@ -299,8 +299,9 @@ impl Replay {
     }
 
     /// What is wrong with a window that asks for more than there is: absolute keys.
-    /// `table` is that of the load; `alone`: whether no other load makes requests.
-    pub(crate) fn check_phases(&self, phases: &PhasesConfig, table: &str, alone: bool) -> Option<Problem> {
+    /// `table` is that of the load. Other loads beside it end a window of so many requests earlier, never later, so it is
+    /// enough that this one would by itself.
+    pub(crate) fn check_phases(&self, phases: &PhasesConfig, table: &str) -> Option<Problem> {
         if self.0.loops {
             return None;
         }
@@ -316,9 +317,7 @@ impl Replay {
             );
             return Some(Problem::new("phases.warmup", message));
         }
-        // Requests of other loads may fill a window that ends with a number of them.
-        let others = !alone && rule.soft_requests > 0;
-        if others || rule.ended(self.0.length.max(rule.warmup_end), left) {
+        if rule.ended(self.0.length.max(rule.warmup_end), left) {
             return None;
         }
         let message = format!(
@@ -433,8 +432,7 @@ mod tests {
             ..PhasesConfig::default()
         };
         let stops = replay("at_end = \"stop\"", FIVE).unwrap();
-        let check =
-            |warmup, measure| stops.check_phases(&phases(warmup, measure), "load", true).map(|problem| problem.key);
+        let check = |warmup, measure| stops.check_phases(&phases(warmup, measure), "load").map(|problem| problem.key);
         // The trace lasts 11 s: warm-up and window together may not last longer.
         assert_eq!(check("1s", r#"{ "duration": "10s" }"#), None);
         assert_eq!(check("1s", r#"{ "duration": "10001ms" }"#).as_deref(), Some("phases.measure"));
@@ -445,6 +443,6 @@ mod tests {
         assert_eq!(check("0s", r#"{ "duration": "1h", "max_requests": 3 }"#), None);
         assert_eq!(check("10s", r#"{ "requests": 1 }"#).as_deref(), Some("phases.warmup"));
         let loops = replay("at_end = \"loop\"", FIVE).unwrap();
-        assert_eq!(loops.check_phases(&phases("1h", r#"{ "requests": 5000 }"#), "load", true), None);
+        assert_eq!(loops.check_phases(&phases("1h", r#"{ "requests": 5000 }"#), "load"), None);
     }
 }

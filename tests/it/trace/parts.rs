@@ -141,6 +141,12 @@ fn parts_that_are_not_there_are_refused() {
     assert_eq!(problems[0].key, "phases.measure");
     assert!(problems[0].message.contains("set `traffic.a.load.at_end = \"loop\"`"), "{}", problems[0].message);
     assert!(trace(b"offset_s\n1\n").model(0).is_none());
+    // Nor is a window of more requests than a part has, which would count silence once the part is over.
+    let both = stops + &class("b", "only = { model = \"ChatGPT\" }, ");
+    let refused = |requests: u32| build(&scenario(&both, &format!("{{ requests = {requests} }}"))).err();
+    assert!(refused(2).is_none());
+    let Some(WorkloadError::Settings(problems)) = refused(3) else { panic!() };
+    assert!(problems[0].message.contains("outlasts the trace, which has 2 requests"), "{}", problems[0].message);
 }
 
 /// Prompts of a trace need a load that replays one, whichever serves the class.
