@@ -438,9 +438,8 @@ fn same_prompts(plan: &Plan, axes: &[Axis]) -> Vec<PlanWarning> {
         if moved.len() > 1 || plan.points.len() == 1 {
             continue;
         }
-        // A plan that was just made is whole: its points can be rebuilt.
-        let Ok(file) = rebuilder.scenario(point) else { continue };
-        let Ok(seeds) = plan.point_seeds(index, &file) else { continue };
+        let file = rebuilder.scenario(point).expect("the points of a plan that was just made can be rebuilt");
+        let seeds = plan.point_seeds(index, &file).expect("and it has the digests of their files");
         for (class, _) in sent.take_in(&file, &seeds).into_iter().enumerate().filter(|(_, again)| *again) {
             let config = &file.traffic[class];
             found.entry(class).or_insert_with(|| (config.name.clone(), config.workload.clone()));

@@ -538,10 +538,14 @@ impl Trace {
         self.classes.of(row)
     }
 
-    /// The models, or the kinds, of all rows, in the order of their first.
-    pub(crate) fn names(&self, models: bool) -> impl Iterator<Item = &str> {
-        let names = if models { &self.models } else { &self.classes };
-        names.known.iter().map(|name| &**name)
+    /// The models that rows asked for, in the order of their first.
+    pub(crate) fn models(&self) -> &[Box<str>] {
+        &self.models.known
+    }
+
+    /// The kinds of rows, in the order of their first.
+    pub(crate) fn classes(&self) -> &[Box<str>] {
+        &self.classes.known
     }
 
     /// Rows with a time in `[from, to)`.

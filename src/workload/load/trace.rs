@@ -82,10 +82,9 @@ impl Only {
 
     /// What to say when no request has it.
     fn nothing(&self, path: &str, trace: &Trace) -> Problem {
-        let named = |key: &str, asked: &Option<String>, models: bool| {
+        let named = |key: &str, asked: &Option<String>, known: &[Box<str>]| {
             let asked = asked.as_deref()?;
-            let known: Vec<&str> = trace.names(models).collect();
-            if known.contains(&asked) {
+            if known.iter().any(|name| &**name == asked) {
                 return None;
             }
             let message = if known.is_empty() {
@@ -97,8 +96,8 @@ impl Only {
             };
             Some(Problem::new(format!("only.{key}"), message))
         };
-        named("model", &self.model, true)
-            .or_else(|| named("class", &self.class, false))
+        named("model", &self.model, trace.models())
+            .or_else(|| named("class", &self.class, trace.classes()))
             .unwrap_or_else(|| Problem::new("only", format!("no request of `{path}` in this part has all of it")))
     }
 }
